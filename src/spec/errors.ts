@@ -155,7 +155,8 @@ export const errors = {
 
   // guest
   "guest.not_ready": entry<{ vm: string; waitedMs: number }>({
-    message: ({ vm, waitedMs }) => `${vm} booted, but its guest helper was not ready after ${Math.round(waitedMs / 1000)} s.`,
+    message: ({ vm, waitedMs }) =>
+      `${vm} booted, but its guest helper was not ready after ${Math.round(waitedMs / 1000)} s.`,
     fix: ({ vm }) => `banger logs ${vm}   # what it printed while booting`,
     exit: EXIT.timeout,
   }),
@@ -193,7 +194,8 @@ export const errors = {
     fix: () => "banger image build --replace",
   }),
   "image.without_helper": entry<{ image: string }>({
-    message: ({ image }) => `Image ${image} does not carry the guest helper, so its VMs could never report that they are ready.`,
+    message: ({ image }) =>
+      `Image ${image} does not carry the guest helper, so its VMs could never report that they are ready.`,
     fix: () => "build it with images/customize.sh, which puts the helper in",
   }),
   "image.build_failed": entry<{ image: string; step: string; detail: string }>({
@@ -219,8 +221,7 @@ export const errors = {
     exit: EXIT.host,
   }),
   "host.no_space": entry<{ path: string; neededMiB: number; freeMiB: number }>({
-    message: ({ path, neededMiB, freeMiB }) =>
-      `${path} has ${freeMiB} MiB free, and ${neededMiB} MiB are needed.`,
+    message: ({ path, neededMiB, freeMiB }) => `${path} has ${freeMiB} MiB free, and ${neededMiB} MiB are needed.`,
     fix: () => "banger image prune   # or free some space",
     exit: EXIT.host,
   }),
@@ -293,7 +294,8 @@ export const errors = {
     exit: EXIT.conflict,
   }),
   "daemon.protocol": entry<{ client: string; daemon: string }>({
-    message: ({ client, daemon }) => `This banger (${client}) and the running bangerd (${daemon}) do not understand each other.`,
+    message: ({ client, daemon }) =>
+      `This banger (${client}) and the running bangerd (${daemon}) do not understand each other.`,
     fix: () => "banger daemon restart",
     exit: EXIT.daemon,
   }),
