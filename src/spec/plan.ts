@@ -1,6 +1,6 @@
 // The plan of a start: every name, path, address and argument, chosen once by core/plan-start.ts and stored with the journal.
 import { z } from "zod";
-import { NetMember } from "./host-op.ts";
+import type { NetMember } from "./host-op.ts";
 import { BridgeName, InstanceId, Ipv4, Mac, Subnet, TapName, VmId, VmName } from "./names.ts";
 import { NetworkMode, VmmName } from "./vm.ts";
 

@@ -1,0 +1,29 @@
+// What an image is: a managed root file system together with the kernel object that boots it.
+import { z } from "zod";
+
+export const Image = z.object({
+  id: z.string(),
+  name: z.string(),
+  aliases: z.array(z.string()),
+  isDefault: z.boolean(),
+  sizeMiB: z.number().int().describe("size of the file system, MiB"),
+  usedMiB: z.number().int().describe("what it really occupies on this host, MiB"),
+  kernel: z.string().describe("id of the kernel object"),
+  kernelRelease: z.string(),
+  helperVersion: z.string().nullable(),
+  origin: z.enum(["built", "registered"]),
+  usedBy: z.array(z.string()).describe("names of the VMs made from it"),
+  createdAt: z.string(),
+});
+export type Image = z.infer<typeof Image>;
+
+/** How an image was made; printed by `image show`. */
+export const ImageOrigin = z.object({
+  how: z.enum(["built", "registered"]),
+  suite: z.string().nullable(),
+  mirror: z.string().nullable(),
+  packages: z.array(z.string()).describe("name=version"),
+  scripts: z.record(z.string(), z.string()).describe("path → sha256"),
+  source: z.string().nullable(),
+});
+export type ImageOrigin = z.infer<typeof ImageOrigin>;

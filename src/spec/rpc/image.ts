@@ -1,0 +1,110 @@
+// The methods on images.
+import { z } from "zod";
+import { ProgressEvent } from "../events.ts";
+import { Image, ImageOrigin } from "../image.ts";
+import { ImageName, ImageRef } from "../names.ts";
+import { method } from "./method.ts";
+
+const image = ImageRef.describe("image name, alias or id");
+
+export const imageMethods = {
+  "image.build": method({
+    summary: "Build an image of Debian with the guest helper in it",
+    description:
+      "Needs mmdebstrap, and no root where the host allows user namespaces. A build that fails or is interrupted leaves nothing.",
+    input: z.object({
+      name: ImageName.default("debian-13").describe("name of the image"),
+      mirror: z
+        .url({ protocol: /^(https?|file)$/ })
+        .optional()
+        .describe("Debian mirror to use"),
+      package: z
+        .array(z.string().regex(/^[a-z0-9][a-z0-9.+-]+$/, "that is no Debian package name"))
+        .default([])
+        .describe("package to put in besides the default ones"),
+      replace: z.boolean().default(false).describe("build it anew when it exists; VMs keep what they have"),
+    }),
+    output: Image,
+    events: ProgressEvent,
+    errors: [
+      "image.name_taken",
+      "image.build_failed",
+      "host.command_missing",
+      "host.no_space",
+      "bundle.missing",
+      "operation.cancelled",
+    ],
+    positional: ["name"],
+    onDisconnect: "cancel",
+    command: {
+      path: ["image", "build"],
+      examples: [
+        { command: "banger image build", shows: "make the default image, debian-13" },
+        { command: "banger image build --package git --package build-essential dev", shows: "one with more in it" },
+      ],
+    },
+  }),
+  "image.register": method({
+    summary: "Register a root file system as an image",
+    input: z.object({
+      name: ImageName.describe("name of the image"),
+      path: z.string().describe("raw ext4 file without a partition table; it is copied").meta({ path: "file" }),
+      kernelOf: ImageRef.optional().describe("image whose kernel it uses (default: the default image's)"),
+    }),
+    output: Image,
+    events: ProgressEvent,
+    errors: ["image.name_taken", "image.not_a_root", "image.without_helper", "image.not_found", "host.no_space"],
+    positional: ["name", "path"],
+    command: {
+      path: ["image", "register"],
+      aliases: [["image", "import"]],
+      examples: [{ command: "banger image register mine ./rootfs.ext4", shows: "copy a file system in" }],
+    },
+  }),
+  "image.list": method({
+    summary: "List the images",
+    input: z.object({}),
+    output: z.array(Image),
+    errors: [],
+    command: {
+      path: ["image", "list"],
+      aliases: [["image", "ls"], ["images"]],
+      examples: [{ command: "banger image list", shows: "images, their size on disk and who uses them" }],
+    },
+  }),
+  "image.show": method({
+    summary: "Show an image and how it was made",
+    input: z.object({ image }),
+    output: Image.extend({ made: ImageOrigin }),
+    errors: ["image.not_found"],
+    positional: ["image"],
+    command: {
+      path: ["image", "show"],
+      aliases: [["image", "inspect"]],
+      examples: [{ command: "banger image show debian", shows: "its kernel, packages and users" }],
+    },
+  }),
+  "image.delete": method({
+    summary: "Delete an image",
+    input: z.object({ image }),
+    output: z.object({ id: z.string(), name: z.string(), deleted: z.literal(true) }),
+    errors: ["image.not_found", "image.in_use"],
+    positional: ["image"],
+    command: {
+      path: ["image", "delete"],
+      aliases: [["image", "rm"]],
+      isMulti: true,
+      examples: [{ command: "banger image rm old", shows: "delete one that no VM uses" }],
+    },
+  }),
+  "image.prune": method({
+    summary: "Delete kernels and leftovers of builds that nothing uses",
+    input: z.object({ dryRun: z.boolean().default(false).describe("only say what would go") }),
+    output: z.object({ removed: z.array(z.string()), freedMiB: z.number() }),
+    errors: [],
+    command: {
+      path: ["image", "prune"],
+      examples: [{ command: "banger image prune --dry-run", shows: "what would be freed" }],
+    },
+  }),
+};
