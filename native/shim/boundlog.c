@@ -1,0 +1,63 @@
+/* Keeps a log within its size by moving it aside when it is half full. */
+#define _GNU_SOURCE
+#include "boundlog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int open_file(struct boundlog *log)
+{
+    struct stat stat;
+    /* O_NONBLOCK: whatever lies at that path, opening it must not wait. */
+    log->fd = open(log->path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+    if (log->fd < 0) return -1;
+    if (fstat(log->fd, &stat) != 0 || !S_ISREG(stat.st_mode) || fchmod(log->fd, 0600) != 0) {
+        int error = S_ISREG(stat.st_mode) ? errno : EINVAL;
+        close(log->fd);
+        log->fd = -1;
+        errno = error;
+        return -1;
+    }
+    log->size = (uint64_t)stat.st_size;
+    return 0;
+}
+
+int boundlog_open(struct boundlog *log, const char *path, uint64_t max)
+{
+    log->path = path;
+    log->half = max / 2;
+    log->size = 0;
+    return open_file(log);
+}
+
+static void rotate(struct boundlog *log)
+{
+    char older[4096];
+    int length = snprintf(older, sizeof older, "%s.1", log->path);
+    if (length < 0 || (size_t)length >= sizeof older || rename(log->path, older) != 0) {
+        /* Someone took the file or the directory away: bounded matters more than kept. */
+        if (ftruncate(log->fd, 0) == 0) log->size = 0;
+        return;
+    }
+    close(log->fd);
+    open_file(log);
+}
+
+void boundlog_write(struct boundlog *log, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        if (log->fd < 0 && open_file(log) != 0) return;
+        if (log->size >= log->half) rotate(log);
+        if (log->fd < 0 || log->size >= log->half) return;
+        uint64_t room = log->half - log->size;
+        ssize_t written = write(log->fd, bytes, length < room ? length : (size_t)room);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) return;
+        log->size += (uint64_t)written;
+        bytes += written;
+        length -= (size_t)written;
+    }
+}

@@ -1,0 +1,21 @@
+/* A log of bounded size: PATH and PATH.1, each at most half of what it may take, 0600. */
+#ifndef SHIM_BOUNDLOG_H
+#define SHIM_BOUNDLOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct boundlog {
+    const char *path;
+    uint64_t half;
+    uint64_t size;
+    int fd;
+};
+
+/* Opens for appending: 0, or -1 with errno. */
+int boundlog_open(struct boundlog *log, const char *path, uint64_t max);
+
+/* Writes what the disk takes. A full or broken disk loses log, never the guest's time. */
+void boundlog_write(struct boundlog *log, const char *bytes, size_t length);
+
+#endif
