@@ -1,8 +1,7 @@
 // The plan of a start: every name, path, address and argument, chosen once by core/plan-start.ts and stored with the journal.
 import { z } from "zod";
-import type { NetMember } from "./host-op.ts";
 import { BridgeName, InstanceId, Ipv4, Mac, Subnet, TapName, VmId, VmName } from "./names.ts";
-import { NetworkMode, VmmName } from "./vm.ts";
+import { GuestUser, NetworkMode, VmmName } from "./vm.ts";
 
 /** How the VMM is to be started, as rendered by its driver: argv, the files to write first, the sockets to expect. */
 export const LaunchPlan = z.object({
@@ -50,6 +49,21 @@ export const StartPlan = z.object({
     console: z.string(),
     vmmLog: z.string(),
   }),
+  guest: z.object({
+    hostname: z.string(),
+    fqdn: z.string(),
+    searchDomain: z.string(),
+    user: GuestUser,
+    timezone: z.string().nullable(),
+    locale: z.string().nullable(),
+    proxy: z.record(z.string(), z.string()),
+    caCertificates: z.array(z.string()).describe("paths of PEM files of the host's administrator"),
+    authorizedKeys: z.array(z.string()),
+    machineId: z.string(),
+    mtu: z.number().int(),
+    hostKeyPath: z.string(),
+    userDataPath: z.string().nullable(),
+  }),
   channel: ChannelAddress,
   launch: LaunchPlan,
   shimPath: z.string(),
@@ -74,5 +88,3 @@ export const CreatePlan = z.object({
   knownHostsPath: z.string(),
 });
 export type CreatePlan = z.infer<typeof CreatePlan>;
-
-export type NetRules = { members: readonly NetMember[] };
