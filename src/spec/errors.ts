@@ -321,6 +321,12 @@ export const errors = {
     fix: () => "install the newer banger again",
     exit: EXIT.daemon,
   }),
+  "store.newer_document": entry<{ what: string; found: number; known: number }>({
+    message: ({ what, found, known }) =>
+      `The record of ${what} was written by a newer banger (document ${found}; this one knows ${known}). It is left as it is.`,
+    fix: () => "install the newer banger again",
+    exit: EXIT.daemon,
+  }),
   "store.corrupt": entry<{ path: string; detail: string }>({
     message: ({ path, detail }) => `The database ${path} is damaged: ${detail}`,
     fix: ({ path }) => `the newest backup lies beside it: ls ${path}.backup-*`,
