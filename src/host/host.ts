@@ -2,6 +2,7 @@
 import type { HostRoute } from "../core/net-routes.ts";
 import type { HostOp, NetInventory, PrivLogEntry } from "../spec/host-op.ts";
 import type { ProcessProof } from "../spec/vm.ts";
+import type { ShimControl, ShimIdentity, ShimLaunch, ShimStatus } from "./shim.ts";
 
 /** Everything that banger does to or learns from the machine it runs on. FakeHost (test/fakes) is the other implementation. */
 export type Host = {
@@ -104,6 +105,12 @@ export type ProcessPort = {
   prove(proof: ProcessProof): Promise<"same" | "gone" | "other">;
   /** Runs a command to its end. Errors: host.command_missing, operation.timeout, operation.cancelled. */
   runCommand(request: CommandRequest): Promise<CommandResult>;
+  /** Starts a shim that outlives this daemon and waits until its VMM runs. Errors: vmm.exited_early, vmm.shim_timeout. */
+  launchShim(launch: ShimLaunch): Promise<ShimIdentity>;
+  /** The control of the shim that listens at `path`; nothing is connected before the first call. */
+  connectShim(options: { path: string; vm: string }): ShimControl;
+  /** What a shim last wrote about its VMM, null when there is nothing to be read. */
+  readShimStatus(path: string): Promise<ShimStatus | null>;
 };
 
 export type PublicKeyFile = { path: string; text: string };

@@ -1,0 +1,59 @@
+// Does one root operation on this machine: looks, decides by commands.ts, acts.
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { describeUnknown, fail } from "../spec/errors.ts";
+import type { HostOp, NetInventory } from "../spec/host-op.ts";
+import { requireCommand } from "./command.ts";
+import { commandFor, type HostCommand, type NetTools, seesLinks, showLinks, showTables } from "./commands.ts";
+import { inventoryOf, parseLinks, parseTables } from "./net-state.ts";
+
+/** What one operation may take altogether; the kernel answers in milliseconds, so more means that something is stuck. */
+export const OPERATION_TIMEOUT_MS = 10_000;
+
+const execute = async (command: HostCommand): Promise<string> => {
+  if (command.kind === "sysctl") {
+    await writeSysctl(command);
+    return "";
+  }
+  const { argv, stdin } = command;
+  const result = await requireCommand({
+    argv,
+    timeoutMs: OPERATION_TIMEOUT_MS,
+    keepBytes: 16 * 1024 * 1024,
+    env: { HOME: "/" },
+    ...(stdin === undefined ? {} : { stdin }),
+    package: argv[0]?.endsWith("/nft") ? "nftables" : "iproute2",
+  });
+  return result.stdout;
+};
+
+const writeSysctl = async ({ key, value, isOptional, onlyIf }: HostCommand & { kind: "sysctl" }) => {
+  const path = `/proc/sys/${key}`;
+  try {
+    if (onlyIf !== undefined && (await Bun.file(path).text()).trim() !== onlyIf) return;
+    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW);
+    await file.write(value).finally(() => file.close());
+  } catch (error) {
+    if (isOptional && (error as { code?: string }).code === "ENOENT") return;
+    throw fail("host.file_failed", { path, operation: "write", detail: describeUnknown(error) }, error);
+  }
+};
+
+const takeInventory = async (instance: string, tools: NetTools): Promise<NetInventory> => {
+  const [links, tables] = await Promise.all([execute(showLinks(tools)), execute(showTables(tools))]);
+  return inventoryOf({ instance, links: parseLinks(links), tables: parseTables(tables) });
+};
+
+/** Does `op`, which has been checked against its schema and its caller before. */
+export const doOperation = async (op: HostOp, tools: NetTools): Promise<NetInventory | null> => {
+  if (op.op === "net.list") return takeInventory(op.instance, tools);
+  const links = seesLinks(op) ? parseLinks(await execute(showLinks(tools))) : [];
+  for (const command of commandFor(op, links, tools)) await execute(command);
+  return null;
+};
+
+/** Whether nothing of the instance is left on the host's network. */
+export const isInstanceGone = async (instance: string, tools: NetTools): Promise<boolean> => {
+  const { bridges, taps, tables } = await takeInventory(instance, tools);
+  return bridges.length + taps.length + tables.length === 0;
+};
