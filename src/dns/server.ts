@@ -1,0 +1,259 @@
+// The name server's two sockets: it binds them, binds them again when a port or address was not to be had, and counts what passes.
+import { RCODE, type Zone } from "../core/dns-zone.ts";
+import { acceptForwarded, answerQuery, renderError, type Transport } from "./answer.ts";
+import type { Forwarder } from "./forwarder.ts";
+import { openTcpListener, TCP_LIMITS, type TcpLimits, type TcpListener } from "./tcp-listener.ts";
+
+export type DnsServerOptions = {
+  listen: {
+    /** IPv4 address; it may appear later (a bridge's), and is tried until it does. */
+    host: string;
+    /** 0: any free one, the same for UDP and TCP. */
+    port: number;
+    /** Taken while another program holds `port` for both UDP and TCP; the server goes to `port` as soon as it can have both there. */
+    fallbackPort?: number;
+  };
+  /** The snapshot to answer from; read for every packet, so swapping it is all that publishing a change takes. */
+  zone: () => Zone;
+  /** For views that forward; without it such queries are refused. Closing it is the caller's. */
+  forwarder?: Forwarder;
+  /** How long to wait before a bind that failed is tried again, ms. */
+  retryMs?: number;
+  tcpLimits?: Partial<TcpLimits>;
+  /** What an administrator would want to read: where it listens, and what it could not have. */
+  log?: (message: string) => void;
+  /** Called after address, port or an error of the listeners changed. */
+  onChange?: () => void;
+};
+
+export type DnsStats = {
+  udpQueries: number;
+  tcpQueries: number;
+  /** Answers by RCODE number, forwarded ones included. */
+  rcodes: Readonly<Record<number, number>>;
+  /** Queries handed to the host's resolvers. */
+  forwarded: number;
+  /** … to which none of them had an answer. */
+  forwardFailed: number;
+  /** Packets that deserve none: responses, and what is shorter than a header. */
+  silenced: number;
+  /** UDP answers that the kernel had no room for. */
+  dropped: number;
+  tcpConnections: number;
+  tcpEvicted: number;
+};
+
+export type DnsServer = {
+  readonly host: string;
+  /** Where it listens now; 0 while it has neither socket. */
+  readonly port: number;
+  /** True while it is not on the port it wants. */
+  readonly isOnFallback: boolean;
+  /** Why there is no UDP socket (EADDRINUSE, EADDRNOTAVAIL, …), or null. */
+  readonly udpError: string | null;
+  readonly tcpError: string | null;
+  stats(): DnsStats;
+  /** Tries what is missing now, say because a bridge has just got its address. */
+  retry(): Promise<void>;
+  close(): Promise<void>;
+};
+
+type UdpListener = { port: number; close(): void };
+type Pair = {
+  port: number;
+  udp: UdpListener | null;
+  tcp: TcpListener | null;
+  udpError: string | null;
+  tcpError: string | null;
+};
+
+const nothing: Pair = { port: 0, udp: null, tcp: null, udpError: null, tcpError: null };
+const errnoOf = (error: unknown): string => (error as { code?: string }).code ?? String(error);
+/** Two random ports in a row that are free for UDP and taken for TCP are rare; eight do not happen. */
+const ANY_PORT_TRIES = 8;
+
+/** Opens the server. A port or address that is not to be had is no failure: it says so and keeps trying. */
+export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServer> => {
+  const { host, port: wantedPort, fallbackPort } = options.listen;
+  const limits = { ...TCP_LIMITS, ...options.tcpLimits };
+  const counts = { udpQueries: 0, tcpQueries: 0, forwarded: 0, forwardFailed: 0, silenced: 0, dropped: 0 };
+  const rcodes: Record<number, number> = {};
+  let pair = nothing;
+  let homePort = wantedPort;
+  let isClosed = false;
+  let evictedBefore = 0;
+
+  const respond = (query: Uint8Array, transport: Transport, client: string) => {
+    const zone = options.zone();
+    const reply = answerQuery(zone, query, transport);
+    if (reply.kind === "silence") {
+      counts.silenced++;
+      return null;
+    }
+    if (reply.kind === "reply") {
+      rcodes[reply.rcode] = (rcodes[reply.rcode] ?? 0) + 1;
+      return reply.bytes;
+    }
+    return forward({ zone, query, transport, client, frame: reply.frame });
+  };
+
+  const forward = (
+    request: Parameters<typeof acceptForwarded>[0] & { client: string },
+  ): Uint8Array | Promise<Uint8Array> => {
+    const { forwarder } = options;
+    if (!forwarder) return renderError(request.zone, request.query, { frame: request.frame, rcode: RCODE.REFUSED });
+    counts.forwarded++;
+    // The socket's buffer is used again once its handler returns.
+    const query = request.query.slice();
+    return forwarder
+      .ask({ query, transport: request.transport, client: request.client })
+      .catch(() => null)
+      .then((answer) => {
+        const accepted = answer && acceptForwarded({ ...request, query }, answer);
+        if (!accepted) counts.forwardFailed++;
+        const bytes = accepted ?? renderError(request.zone, query, { frame: request.frame, rcode: RCODE.SERVFAIL });
+        const rcode = (bytes[3] ?? 0) & 0xf;
+        rcodes[rcode] = (rcodes[rcode] ?? 0) + 1;
+        return bytes;
+      });
+  };
+
+  const bindUdp = async (port: number): Promise<UdpListener> =>
+    Bun.udpSocket({
+      hostname: host,
+      port,
+      binaryType: "uint8array",
+      socket: {
+        data: (socket, query, clientPort, client) => {
+          counts.udpQueries++;
+          const send = (bytes: Uint8Array) => {
+            // Port 0 can be no one's. A full buffer drops the answer: UDP clients ask again, and waiting would delay the others.
+            if (clientPort === 0 || socket.closed || !socket.send(bytes, clientPort, client)) counts.dropped++;
+          };
+          const answer = respond(query, "udp", client);
+          if (answer instanceof Promise) answer.then(send);
+          else if (answer) send(answer);
+        },
+      },
+    });
+
+  const bindTcp = (port: number): TcpListener =>
+    openTcpListener({
+      host,
+      port,
+      limits,
+      answer: (query, client) => {
+        counts.tcpQueries++;
+        return respond(query, "tcp", client);
+      },
+    });
+
+  /** Binds what `have` lacks at a port. */
+  const bindPair = async (port: number, have: Pair = nothing): Promise<Pair> => {
+    const next = { ...have, udpError: null as string | null, tcpError: null as string | null };
+    for (let tries = 1; ; tries++) {
+      try {
+        next.udp ??= await bindUdp(port);
+      } catch (error) {
+        next.udpError = errnoOf(error);
+      }
+      try {
+        next.tcp ??= bindTcp(port || next.udp?.port || 0);
+        next.tcpError = null;
+      } catch (error) {
+        next.tcpError = errnoOf(error);
+      }
+      if (port !== 0 || next.tcpError !== "EADDRINUSE" || tries === ANY_PORT_TRIES) break;
+      next.udp?.close();
+      next.udp = null;
+    }
+    next.port = next.udp?.port ?? next.tcp?.port ?? 0;
+    return next;
+  };
+
+  const closePair = ({ udp, tcp }: Pair) => {
+    evictedBefore += tcp?.evicted() ?? 0;
+    udp?.close();
+    tcp?.close();
+  };
+
+  const attempt = async (): Promise<Pair> => {
+    const hasAny = pair.udp !== null || pair.tcp !== null;
+    if (hasAny && pair.port !== homePort) {
+      const home = await bindPair(homePort);
+      if (home.udp && home.tcp) {
+        closePair(pair);
+        return home;
+      }
+      closePair(home);
+      return pair.udp && pair.tcp ? pair : bindPair(pair.port, pair);
+    }
+    const next = await bindPair(homePort, pair);
+    const isTaken = next.udpError === "EADDRINUSE" && next.tcpError === "EADDRINUSE";
+    return isTaken && fallbackPort !== undefined ? bindPair(fallbackPort) : next;
+  };
+
+  const describe = ({ port, udp, tcp, udpError, tcpError }: Pair): string => {
+    const working = [udp && "UDP", tcp && "TCP"].filter(Boolean).join(" and ");
+    const lacking = [udpError && `UDP (${udpError})`, tcpError && `TCP (${tcpError})`].filter(Boolean).join(" and ");
+    const where = working
+      ? `names are answered at ${host}:${port} by ${working}`
+      : `names are not answered at ${host}:${homePort}`;
+    const tail = lacking ? `; without ${lacking}, which is tried again by itself` : "";
+    return working && port !== homePort ? `${where}, since port ${homePort} is taken${tail}` : `${where}${tail}`;
+  };
+
+  let running: Promise<void> | null = null;
+  const isWhole = () => pair.udp !== null && pair.tcp !== null && pair.port === homePort;
+  const retry = (): Promise<void> => {
+    if (isClosed || isWhole()) return Promise.resolve();
+    running ??= attempt()
+      .then((next) => {
+        const before = describe(pair);
+        const wasNothing = pair === nothing;
+        pair = next;
+        if (homePort === 0) homePort = pair.port;
+        if (isClosed) return closePair(pair);
+        if (!wasNothing && describe(pair) === before) return;
+        options.log?.(describe(pair));
+        options.onChange?.();
+      })
+      .finally(() => {
+        running = null;
+      });
+    return running;
+  };
+
+  await retry();
+  const timer = setInterval(() => void retry(), options.retryMs ?? 3000);
+  timer.unref();
+
+  return {
+    host,
+    get port() {
+      return pair.port;
+    },
+    get isOnFallback() {
+      return pair.port !== 0 && pair.port !== homePort;
+    },
+    get udpError() {
+      return pair.udpError;
+    },
+    get tcpError() {
+      return pair.tcpError;
+    },
+    stats: () => ({
+      ...counts,
+      rcodes: { ...rcodes },
+      tcpConnections: pair.tcp?.connections() ?? 0,
+      tcpEvicted: evictedBefore + (pair.tcp?.evicted() ?? 0),
+    }),
+    retry,
+    close: async () => {
+      isClosed = true;
+      clearInterval(timer);
+      await running;
+      closePair(pair);
+    },
+  };
+};
