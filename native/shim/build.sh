@@ -4,7 +4,8 @@ set -eu
 out=${1:?usage: build.sh OUTDIR}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 mkdir -p "$out"
-${CC:-musl-gcc} -std=c11 -Os -Wall -Wextra -Werror -Wshadow -Wformat=2 -fno-asynchronous-unwind-tables -fstack-protector-strong \
-  -ffunction-sections -fdata-sections -static -Wl,--gc-sections -Wl,-z,noexecstack -s \
-  -o "$out/.banger-shim.$$" "$here"/main.c "$here"/plan.c "$here"/ending.c "$here"/boundlog.c "$here"/child.c "$here"/clients.c "$here"/status.c
+# shellcheck disable=SC2086 # CFLAGS is a list
+${CC:-musl-gcc} -std=c11 -Wall -Wextra -Werror -Wshadow -Wformat=2 \
+  ${CFLAGS:--Os -static -s -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fstack-protector-strong -Wl,--gc-sections -Wl,-z,noexecstack} \
+  -o "$out/.banger-shim.$$" "$here"/*.c
 mv "$out/.banger-shim.$$" "$out/banger-shim"

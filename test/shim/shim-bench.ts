@@ -1,0 +1,151 @@
+// A workbench for the shim's tests: the compiled shim, a private directory, a VMM made of shell lines, and their removal.
+import { mkdtempSync, rmSync } from "node:fs";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  connectShim,
+  launchShim,
+  proveProcess,
+  renderShimPlan,
+  type ShimConsole,
+  type ShimEvent,
+  type ShimIdentity,
+  type ShimPlan,
+} from "../../src/host/shim.ts";
+
+const repository = join(import.meta.dir, "../..");
+
+/** Runs a tool to its end and fails with what it said. */
+export const runTool = (argv: readonly string[], env: Record<string, string> = {}): string => {
+  const result = Bun.spawnSync([...argv], {
+    env: { ...process.env, ...env },
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: 120_000,
+  });
+  if (!result.success)
+    throw new Error(`${argv.join(" ")} ended with ${result.exitCode}: ${result.stdout}${result.stderr}`);
+  return result.stdout.toString();
+};
+
+const builds = new Map<string, string>();
+process.on("exit", () => {
+  for (const shimPath of builds.values()) rmSync(join(shimPath, ".."), { recursive: true, force: true });
+});
+
+/** Path of the shim, compiled once for a test run and each environment (CC, CFLAGS). */
+export const builtShim = (env: Record<string, string> = {}): string => {
+  const key = JSON.stringify(env);
+  const known = builds.get(key);
+  if (known) return known;
+  const directory = mkdtempSync(join(tmpdir(), "bgr-shim-build-"));
+  const shimPath = join(directory, "banger-shim");
+  builds.set(key, shimPath);
+  runTool([join(repository, "native/shim/build.sh"), directory], env);
+  return shimPath;
+};
+
+export const REBOOT = "printf '[   33.1] reboot: Restarting system\\r\\n'";
+/** Sleeps in the shell's own process, so that nothing is left behind. */
+export const STAY = "exec sleep 1000";
+
+export const eventsOf = async (events: AsyncIterable<ShimEvent>): Promise<ShimEvent[]> => {
+  const all: ShimEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+};
+
+/** Reads a console until it has shown `text`; what it showed. */
+export const readUntil = async (console: ShimConsole, text: string): Promise<string> => {
+  let shown = "";
+  for await (const bytes of console.output) {
+    shown += Buffer.from(bytes).toString("latin1");
+    if (shown.includes(text)) return shown;
+  }
+  throw new Error(`ended without ${text}: ${shown.slice(-200)}`);
+};
+
+/** Waits for a condition, for 10 s at most. */
+export const until = async (claim: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
+  const end = performance.now() + 10_000;
+  while (!(await holds())) {
+    if (performance.now() > end) throw new Error(`never happened: ${claim}`);
+    await Bun.sleep(5);
+  }
+};
+
+/** Memory of a process in KiB by the names of /proc/PID/smaps_rollup. */
+export const memoryKiB = async (pid: number): Promise<{ rss: number; private: number }> => {
+  const text = await readFile(`/proc/${pid}/smaps_rollup`, "utf8");
+  const value = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text)?.[1] ?? Number.NaN);
+  return { rss: value("Rss"), private: value("Private_Clean") + value("Private_Dirty") };
+};
+
+export const textOf = async (path: string): Promise<string> =>
+  (await readFile(path, "latin1").catch(() => "")).toString();
+
+export type Bench = Awaited<ReturnType<typeof openBench>>;
+
+/** A directory for one test, whose shims are ended with it. */
+export const openBench = async (shimPath = builtShim()) => {
+  const dir = await mkdtemp(join(tmpdir(), "bgr-shim-"));
+  const left: ShimIdentity[] = [];
+  const path = (name: string) => join(dir, name);
+
+  /** Writes a plan whose VMM is a shell script. */
+  const plan = async (script: string, changes: Partial<ShimPlan> = {}): Promise<ShimPlan> => {
+    const vmm = path(`vmm-${crypto.randomUUID()}.sh`);
+    await writeFile(vmm, `#!/bin/sh\n${script}\n`);
+    await chmod(vmm, 0o700);
+    const full: ShimPlan = {
+      id: "vm-1",
+      dir,
+      control: path("control.sock"),
+      lock: path("lock"),
+      console: path("console.log"),
+      consoleMaxBytes: 65_536,
+      vmmLog: path("vmm.log"),
+      vmmLogMaxBytes: 65_536,
+      status: path("status.json"),
+      restartsOnReboot: true,
+      restartMax: 5,
+      endsOnHalt: false,
+      staleSockets: [],
+      argv: [vmm],
+      restartArgv: null,
+      env: {},
+      ...changes,
+    };
+    await writeFile(path("plan"), renderShimPlan(full));
+    return full;
+  };
+
+  const launchOptions = (full: ShimPlan) => ({
+    vm: "hello",
+    shimPath,
+    planPath: path("plan"),
+    controlPath: full.control,
+    statusPath: full.status,
+    vmmLogPath: full.vmmLog,
+    command: full.argv,
+  });
+
+  const start = async (script: string, changes: Partial<ShimPlan> = {}) => {
+    const full = await plan(script, changes);
+    const identity = await launchShim(launchOptions(full));
+    left.push(identity);
+    return { identity, plan: full, control: connectShim({ path: full.control, vm: "hello" }) };
+  };
+
+  const close = async () => {
+    for (const { shimPid, shimStartTicks, bootId } of left) {
+      const shim = { pid: shimPid, startTicks: shimStartTicks, bootId };
+      if ((await proveProcess(shim)) === "same") process.kill(shimPid, "SIGKILL");
+      await until("the shim is gone", async () => (await proveProcess(shim)) === "gone");
+    }
+    await rm(dir, { recursive: true, force: true });
+  };
+
+  return { dir, path, plan, start, launchOptions, close, adopt: (identity: ShimIdentity) => left.push(identity) };
+};
