@@ -33,15 +33,34 @@ int boundlog_open(struct boundlog *log, const char *path, uint64_t max)
     return open_file(log);
 }
 
+/* Paths of a plan are at most 4000 bytes long. */
+static void older_of(char out[4096], const char *path)
+{
+    snprintf(out, 4096, "%s.1", path);
+}
+
 static void rotate(struct boundlog *log)
 {
     char older[4096];
-    int length = snprintf(older, sizeof older, "%s.1", log->path);
-    if (length < 0 || (size_t)length >= sizeof older || rename(log->path, older) != 0) {
+    older_of(older, log->path);
+    if (rename(log->path, older) != 0) {
         /* Someone took the file or the directory away: bounded matters more than kept. */
         if (ftruncate(log->fd, 0) == 0) log->size = 0;
         return;
     }
+    close(log->fd);
+    open_file(log);
+}
+
+void boundlog_set_aside(struct boundlog *log, const char *previous)
+{
+    char older[4096], older_previous[4096];
+    if (log->fd < 0 || log->size == 0) return;
+    older_of(older, log->path);
+    older_of(older_previous, previous);
+    /* Without an older half of its own, it must not be joined to that of the one before it. */
+    if (rename(older, older_previous) != 0 && unlink(older_previous) != 0 && errno != ENOENT) return;
+    if (rename(log->path, previous) != 0) return;
     close(log->fd);
     open_file(log);
 }

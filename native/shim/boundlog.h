@@ -15,6 +15,9 @@ struct boundlog {
 /* Opens for appending: 0, or -1 with errno. */
 int boundlog_open(struct boundlog *log, const char *path, uint64_t max);
 
+/* Moves what the log holds to `previous` and `previous`.1, replacing what is there, and goes on with an empty one. */
+void boundlog_set_aside(struct boundlog *log, const char *previous);
+
 /* Writes what the disk takes. A full or broken disk loses log, never the guest's time. */
 void boundlog_write(struct boundlog *log, const char *bytes, size_t length);
 

@@ -72,7 +72,7 @@ static int64_t now_ms(void)
     return clock_ms(CLOCK_MONOTONIC);
 }
 
-_Noreturn static void stop_early(int code, const char *format, ...)
+__attribute__((noreturn, format(printf, 2, 3))) static void stop_early(int code, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -83,7 +83,7 @@ _Noreturn static void stop_early(int code, const char *format, ...)
     exit(code);
 }
 
-static void note(const char *format, ...)
+__attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
 {
     char line[512];
     va_list arguments;
@@ -279,6 +279,7 @@ static int start(char *const argv[])
     ending_reset(&ending);
     is_halting = was_asked_to_end = false;
     halt_at = kill_at = 0;
+    if (plan.console_previous != NULL) boundlog_set_aside(&console_log, plan.console_previous);
     if (remove_stale() != 0 || child_start(&child, argv, plan.env) != 0) return -1;
     status.pid = child.pid;
     status.start_ticks = child.start_ticks;

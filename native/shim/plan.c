@@ -23,6 +23,7 @@ static const struct key KEYS[] = {
     {"control", KIND_SOCKET, FIELD(control), true, false},
     {"lock", KIND_PATH, FIELD(lock), true, false},
     {"console", KIND_PATH, FIELD(console), true, false},
+    {"console_previous", KIND_PATH, FIELD(console_previous), false, false},
     {"console_max", KIND_BYTES, FIELD(console_max), true, false},
     {"vmm_log", KIND_PATH, FIELD(vmm_log), true, false},
     {"vmm_log_max", KIND_BYTES, FIELD(vmm_log_max), true, false},

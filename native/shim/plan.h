@@ -22,6 +22,7 @@ struct plan {
     const char *control;
     const char *lock;
     const char *console;
+    const char *console_previous; /* NULL: the console of all starts is one log */
     const char *vmm_log;
     const char *status;
     uint64_t console_max;

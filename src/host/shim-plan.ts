@@ -14,6 +14,8 @@ export type ShimPlan = {
   lock: string;
   /** Serial console log; `console.1` beside it is the older half. */
   console: string;
+  /** Where the console of the start before this one is moved (and `.1` of it); null joins all starts in one log. */
+  consolePrevious: string | null;
   /** Size of both halves together, 4 KiB to 1 GiB. */
   consoleMaxBytes: number;
   vmmLog: string;
@@ -48,6 +50,7 @@ export const planShim = (plan: StartPlan): ShimPlan => ({
   control: plan.paths.shimControl,
   lock: plan.paths.shimLock,
   console: plan.paths.console,
+  consolePrevious: `${plan.paths.console}.previous`,
   consoleMaxBytes: SHIM_CONSOLE_MAX_BYTES,
   vmmLog: plan.paths.vmmLog,
   vmmLogMaxBytes: SHIM_VMM_LOG_MAX_BYTES,
@@ -70,6 +73,7 @@ const itemsOf = (plan: ShimPlan): (readonly [key: string, value: string])[] => [
   ["control", plan.control],
   ["lock", plan.lock],
   ["console", plan.console],
+  ...(plan.consolePrevious === null ? [] : ([["console_previous", plan.consolePrevious]] as const)),
   ["console_max", String(plan.consoleMaxBytes)],
   ["vmm_log", plan.vmmLog],
   ["vmm_log_max", String(plan.vmmLogMaxBytes)],

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { stat } from "node:fs/promises";
 import { connect } from "node:net";
-import { type Bench, memoryKiB, openBench, readUntil, textOf, until } from "./shim-bench.ts";
+import { type Bench, memoryKiB, openBench, REBOOT, readUntil, textOf, until } from "./shim-bench.ts";
 
 let bench: Bench;
 beforeEach(async () => {
@@ -43,6 +43,26 @@ describe("console and logs", () => {
     }
     expect(await textOf(plan.console)).toEndWith("flooded\nreboot: Power down\n");
   }, 30_000);
+
+  test("each start has a console log of its own, and the one before it is kept", async () => {
+    const again = await bench.plan("echo second; exec sleep 1000");
+    const { control, plan } = await bench.start(
+      `head -c 50000 /dev/zero | tr '\\0' x; echo first; read go; ${REBOOT}`,
+      {
+        consolePrevious: bench.path("previous.log"),
+        restartArgv: again.argv,
+      },
+    );
+    const console = await control.attach({ tailBytes: 10 });
+    await readUntil(console, "first");
+    const second = await control.attach();
+    await second.write(Buffer.from("\n"));
+    await readUntil(second, "second");
+    expect(await textOf(plan.console)).toBe("second\n");
+    expect(await textOf(`${plan.console}.1`)).toBe("");
+    expect(await textOf(bench.path("previous.log"))).toContain("first\n[   33.1] reboot: Restarting system");
+    expect(await textOf(bench.path("previous.log.1"))).toBe("x".repeat(32_768));
+  });
 
   test("a client that never reads is dropped and holds up neither guest nor other clients", async () => {
     const { control, plan } = await bench.start(

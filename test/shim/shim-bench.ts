@@ -104,6 +104,7 @@ export const openBench = async (shimPath = builtShim()) => {
       control: path("control.sock"),
       lock: path("lock"),
       console: path("console.log"),
+      consolePrevious: null,
       consoleMaxBytes: 65_536,
       vmmLog: path("vmm.log"),
       vmmLogMaxBytes: 65_536,
