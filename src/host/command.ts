@@ -1,6 +1,7 @@
 // Runs one program to its end: argv, a clean environment, capped output, and a deadline that holds for all it started.
 import { fail } from "../spec/errors.ts";
 import type { CommandRequest, CommandResult } from "./host.ts";
+import { shellExitCode } from "./process.ts";
 
 export const SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -68,12 +69,6 @@ const signalGroup = (pid: number, signal: NodeJS.Signals) => {
   } catch {}
 };
 
-const signalNumbers: Record<string, number> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGABRT: 6, SIGKILL: 9, SIGTERM: 15 };
-
-/** The exit code as a shell tells it: 128+n after signal n (POSIX, 2.8.2). */
-export const exitCodeOf = (exitCode: number | null, signal: string | number | null): number =>
-  exitCode ?? 128 + (typeof signal === "number" ? signal : (signalNumbers[signal ?? ""] ?? 0));
-
 const spawn = (request: CommandRequest) => {
   const { argv } = request;
   try {
@@ -139,7 +134,7 @@ export const runCommand = async (request: CommandRequest): Promise<CommandResult
   stderr.end();
   if (ended === "timeout") throw fail("operation.timeout", { operation: argv[0] ?? "", waitedMs: timeoutMs });
   if (ended === "cancelled") throw fail("operation.cancelled", { operation: argv[0] ?? "" });
-  return { stdout: stdout.text(), stderr: stderr.text(), exitCode: exitCodeOf(child.exitCode, child.signalCode) };
+  return { stdout: stdout.text(), stderr: stderr.text(), exitCode: shellExitCode(child.exitCode, child.signalCode) };
 };
 
 /** Runs a command that must succeed; any other exit code is host.command_failed with the tail of its stderr. */

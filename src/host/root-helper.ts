@@ -1,10 +1,10 @@
 // The privileged helper: reads requests as lines, refuses all that is not in the closed set, and does the rest one by one.
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { type BangerError, describeUnknown, fail, isBangerError } from "../spec/errors.ts";
-import { type HostOp, type RootAnswer, RootRequest } from "../spec/host-op.ts";
+import { type HostOp, type HostOpName, type RootAnswer, RootRequest } from "../spec/host-op.ts";
 import { bridgeName } from "../spec/names.ts";
 import type { NetTools } from "./commands.ts";
-import { doOperation, isInstanceGone, OPERATION_TIMEOUT_MS } from "./root-operation.ts";
+import { doOperation, findTools, isInstanceGone, OPERATION_TIMEOUT_MS } from "./root-operation.ts";
 import { type InstanceRegistry, isHostUidMap, openRegistry, unregistered } from "./root-registry.ts";
 
 /** The longest request line; `nft.apply` with all 253 members needs about 24 KiB. */
@@ -124,15 +124,6 @@ const withTimeout = async <Result>(work: Promise<Result>, operation: string): Pr
     timer = setTimeout(() => reject(error), OPERATION_TIMEOUT_MS);
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
-};
-
-/** The programs of this host; a missing one is named with its package when it is first needed. */
-export const findTools = (): NetTools => {
-  const find = (name: string) =>
-    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
-      .map((directory) => `${directory}/${name}`)
-      .find((path) => existsSync(path)) ?? `/usr/sbin/${name}`;
-  return { ip: find("ip"), nft: find("nft") };
 };
 
 /**

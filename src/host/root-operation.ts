@@ -1,5 +1,5 @@
 // Does one root operation on this machine: looks, decides by commands.ts, acts.
-import { constants } from "node:fs";
+import { constants, existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import type { HostOp, NetInventory } from "../spec/host-op.ts";
@@ -56,4 +56,13 @@ export const doOperation = async (op: HostOp, tools: NetTools): Promise<NetInven
 export const isInstanceGone = async (instance: string, tools: NetTools): Promise<boolean> => {
   const { bridges, taps, tables } = await takeInventory(instance, tools);
   return bridges.length + taps.length + tables.length === 0;
+};
+
+/** The programs of this host; a missing one is named with its package when it is first needed. */
+export const findTools = (): NetTools => {
+  const find = (name: string) =>
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]
+      .map((directory) => `${directory}/${name}`)
+      .find((path) => existsSync(path)) ?? `/usr/sbin/${name}`;
+  return { ip: find("ip"), nft: find("nft") };
 };

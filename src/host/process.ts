@@ -1,0 +1,67 @@
+// Starting programs for people: the daemon in the background, ssh on their own terminal.
+import { closeSync, openSync } from "node:fs";
+
+// The CLI imports this file at each start: nothing here may load more than it needs.
+
+const signalNumbers: Record<string, number> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGKILL: 9,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
+
+/** The exit code as a shell tells it: 128+n after signal n (POSIX, 2.8.2). */
+export const shellExitCode = (exitCode: number | null, signal: string | number | null): number =>
+  exitCode ?? 128 + (typeof signal === "number" ? signal : (signalNumbers[signal ?? ""] ?? 0));
+
+export type DetachedRequest = {
+  argv: readonly string[];
+  argv0?: string;
+  env: Readonly<Record<string, string | undefined>>;
+  cwd: string;
+  /** Takes stdout and stderr, appended; made with 0600. */
+  logPath: string;
+};
+
+/** Starts a program in a session of its own that outlives us and our terminal; answers its pid and when it has ended. */
+export const spawnDetached = ({ argv, argv0, env, cwd, logPath }: DetachedRequest) => {
+  const log = openSync(logPath, "a", 0o600);
+  try {
+    const child = Bun.spawn([...argv], {
+      ...(argv0 === undefined ? {} : { argv0 }),
+      env: { ...env },
+      cwd,
+      stdio: ["ignore", log, log],
+      detached: true,
+    });
+    child.unref();
+    return { pid: child.pid, exited: child.exited.then(() => shellExitCode(child.exitCode, child.signalCode)) };
+  } finally {
+    closeSync(log);
+  }
+};
+
+/**
+ * Runs a program on the user's own terminal and answers its exit code, 128+n after signal n. Signals that reach us are handed on
+ * and never end us before it. A Ctrl-C reaches the program twice then, once from the terminal: ssh minds the first one alone.
+ */
+export const runOnTerminal = async (
+  argv: readonly string[],
+  options: { env?: Readonly<Record<string, string | undefined>> } = {},
+): Promise<number> => {
+  const child = Bun.spawn([...argv], {
+    ...(options.env ? { env: { ...options.env } } : {}),
+    stdio: ["inherit", "inherit", "inherit"],
+  });
+  const handOn = (signal: NodeJS.Signals) => void child.kill(signal);
+  const handed: NodeJS.Signals[] = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"];
+  for (const signal of handed) process.on(signal, handOn);
+  try {
+    await child.exited;
+    return shellExitCode(child.exitCode, child.signalCode);
+  } finally {
+    for (const signal of handed) process.off(signal, handOn);
+  }
+};
