@@ -172,7 +172,7 @@ export const planAnswer = (zone: Zone, question: DnsQuestion): AnswerPlan => {
   return { kind: found.node ? "nodata" : "nxdomain", apex: found.apex, soa };
 };
 
-/** RFC 8482 §4.1: "a DNS responder that receives an ANY query MAY decline to provide a conventional ANY response … [and] select one RRset". */
+/** RFC 8482 §4.1: a responder that receives an ANY query "MAY instead send a response with a single RRset". */
 const anySet = (node: DnsNode | undefined): DnsRecordSet | undefined => node?.sets.values().next().value;
 
 type Found = { apex: DnsName; node: DnsNode | undefined };

@@ -112,7 +112,7 @@ const render = (query: Uint8Array, rendering: Rendering): Uint8Array => {
       at += 2 + record.length;
     }
   }
-  // RFC 6891 §7: an OPT in answer to an OPT, and to nothing else; version 0, flags clear but for DO, which RFC 3225 §3 has copied.
+  // RFC 6891 §6.1.1 and §7: an OPT in answer to an OPT, and to nothing else; version 0, flags clear but for DO, which RFC 3225 §3 has copied.
   if (frame.edns) {
     message[at] = 0;
     setWord(message, at + 1, RRTYPE.OPT);

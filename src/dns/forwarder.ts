@@ -124,13 +124,14 @@ type Attempt = { query: Uint8Array; upstream: Upstream; signal: AbortSignal; onM
 
 const withNewId = (query: Uint8Array): Uint8Array => {
   const copy = query.slice();
-  // RFC 5452 §9.2: "Use an unpredictable query ID … drawn from a cryptographically strong source", and one for each attempt.
+  // RFC 5452 §9.2: "Use an unpredictable query ID for outgoing queries, utilizing the full range available (0-65535)."
   crypto.getRandomValues(copy.subarray(0, 2));
   return copy;
 };
 
 /**
- * RFC 5452 §9.1: an answer counts only if its id and question are the query's (address and port are matched by the kernel, for the socket is connected).
+ * RFC 5452 §9.1: an answer counts only if addresses, ports, id, name, class and type are the query's; addresses and ports are the kernel's part,
+ * for the socket is connected.
  * Some resolvers change the question's case, which is no other question (RFC 4343).
  */
 export const isAnswerTo = (query: Uint8Array, answer: Uint8Array): boolean => {
@@ -165,7 +166,7 @@ const questionEnd = (query: Uint8Array): number => {
   return at + 5;
 };
 
-/** A socket of its own for each attempt: the kernel gives it a random port, and RFC 5452 §9.2 asks for just that. */
+/** A socket of its own for each attempt: the kernel gives it a random port. RFC 5452 §9.2: "Use an unpredictable source port for outgoing queries". */
 const askByUdp = ({ query, upstream, signal, onMismatch }: Attempt): Promise<Uint8Array | null> =>
   new Promise((resolve) => {
     const sent = withNewId(query);

@@ -92,7 +92,7 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
       });
       return;
     }
-    // RFC 7766 §6.2.4: a client may close its side and still wants what it asked for; FIN goes after the last answer.
+    // RFC 9293 §3.6: "The user who CLOSEs may continue to RECEIVE"; our FIN goes after the last answer.
     const isDone = connection.outstanding === 0 && connection.output.length === 0 && !hasWholeQuery(connection.input);
     if (connection.hasEnded && isDone) {
       forget(connection);
@@ -126,7 +126,7 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
     settle(connection);
   };
 
-  // RFC 7766 §6.2.1.1: answers may go out of order, "because of the delay of a slow upstream"; the id tells them apart.
+  // RFC 7766 §7: answers to pipelined queries may go out of order, so that a slow resolver holds up nothing else; the id tells them apart.
   const answerLater = (connection: Connection, answer: Promise<Uint8Array | null>) => {
     connection.outstanding++;
     answer.then((bytes) => {
