@@ -1,9 +1,9 @@
 // Learns what this machine and its user are: what a plan may count on and a guest inherits.
 import { constants } from "node:fs";
 import { access, readdir, readFile, readlink } from "node:fs/promises";
-import { availableParallelism, totalmem, userInfo } from "node:os";
+import { availableParallelism, totalmem } from "node:os";
 import { type HostRoute, parseRoutes } from "../core/net-routes.ts";
-import { requireCommand } from "./command.ts";
+import { requireCommand, runCommand } from "./command.ts";
 import { showRoutes } from "./commands.ts";
 import type { HostFacts, PublicKeyFile } from "./host.ts";
 import { readBootId } from "./process-proof.ts";
@@ -86,11 +86,34 @@ const readRoutes = async (): Promise<HostRoute[]> => {
   return parseRoutes(stdout);
 };
 
+type Account = { userName: string; home: string; shell: string };
+
+/** The line of `uid` in passwd(5) format, null when there is none. */
+export const parseAccount = (passwd: string, uid: number): Account | null => {
+  const line = passwd.split("\n").find((candidate) => candidate.split(":")[2] === String(uid));
+  const [userName, , , , , home, shell] = line?.split(":") ?? [];
+  return userName && home ? { userName, home, shell: shell || "/bin/sh" } : null;
+};
+
+// Not os.userInfo(): Bun 1.4.5 answers with the environment, and with "unknown" where it has none.
+const readAccount = async (uid: number): Promise<Account> => {
+  const own = parseAccount(await readText("/etc/passwd"), uid);
+  if (own) return own;
+  // Users of a directory service are known to the name service only.
+  const asked = await runCommand({ argv: ["/usr/bin/getent", "passwd", String(uid)], timeoutMs: 5000 }).catch(
+    () => null,
+  );
+  return (
+    parseAccount(asked?.stdout ?? "", uid) ?? { userName: `uid${uid}`, home: process.env.HOME ?? "/", shell: "/bin/sh" }
+  );
+};
+
 /** See Host.facts. Errors: host.command_missing (iproute2). */
 export const readFacts = async (): Promise<HostFacts> => {
   const { env } = process;
-  const user = userInfo();
-  const home = env.HOME?.startsWith("/") ? env.HOME : user.homedir;
+  const uid = process.getuid?.() ?? 0;
+  const account = await readAccount(uid);
+  const home = env.HOME?.startsWith("/") ? env.HOME : account.home;
   const [bootId, hasKvmDevice, routes, resolvers, timezone, locale, caCertificates, publicKeys] = await Promise.all([
     readBootId(),
     access("/dev/kvm", constants.R_OK | constants.W_OK).then(
@@ -107,11 +130,11 @@ export const readFacts = async (): Promise<HostFacts> => {
   return {
     cpus: availableParallelism(),
     memoryMiB: Math.floor(totalmem() / (1024 * 1024)),
-    uid: user.uid,
-    gid: user.gid,
-    userName: user.username,
+    uid,
+    gid: process.getgid?.() ?? 0,
+    userName: account.userName,
     home,
-    shell: user.shell || "/bin/sh",
+    shell: account.shell,
     bootId,
     hasKvmDevice,
     routes,

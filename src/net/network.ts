@@ -2,6 +2,7 @@
 import { gatewayOf } from "../core/net-plan.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import type { RootPort } from "../host/host.ts";
+import { fail } from "../spec/errors.ts";
 import type { NetInventory, NetMember } from "../spec/host-op.ts";
 import { bridgeName } from "../spec/names.ts";
 
@@ -46,6 +47,9 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
   const list = async (by: string) => (await root.run({ op: "net.list", instance }, by)) ?? nothing;
 
   const ensureBridge = async (subnet: string, by: string) => {
+    const settled = [...members.values()].find((member) => member.subnet !== subnet);
+    // The bridge has one address: changing it would cut off the guests that use the other.
+    if (settled) throw fail("net.address_taken", { address: settled.subnet, by: "running VMs of this instance" });
     if (!isForwarding) await root.run({ op: "sysctl.forward", instance }, by);
     isForwarding = true;
     await root.run({ op: "bridge.ensure", instance, bridge, subnet, gateway: gatewayOf(subnet) }, by);
@@ -85,8 +89,10 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
     removeMember: (place, by) =>
       inTurn(async () => {
         const wanted = [...members.values()].filter(({ tap }) => tap !== place.tap);
-        if (wanted.length === 0) await root.run({ op: "nft.delete", instance }, by);
-        else await applyRules(place.subnet, wanted, by);
+        const isInUse = wanted.length > 0 || (await list(by)).taps.length > 0;
+        // As long as there is a tap there are rules: without any, all would be let through.
+        if (isInUse) await applyRules(place.subnet, wanted, by);
+        else await removeAll(by);
         members.delete(place.tap);
       }),
     ensure: (places, by) =>
