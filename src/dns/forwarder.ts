@@ -195,14 +195,13 @@ const askByUdp = ({ query, upstream, signal, onMismatch }: Attempt): Promise<Uin
         // ECONNREFUSED, by ICMP: nobody listens there.
         error: () => finish(null),
       },
-    }).then(
-      (opened) => {
+    })
+      .then((opened) => {
         socket = opened;
         if (isDone) return opened.close();
         if (!opened.send(sent)) finish(null);
-      },
-      () => finish(null),
-    );
+      })
+      .catch(() => finish(null));
   });
 
 /** A connection of its own for each attempt; the answer is the first whole message, and it must fit. */

@@ -72,6 +72,19 @@ const errnoOf = (error: unknown): string => (error as { code?: string }).code ??
 /** Two random ports in a row that are free for UDP and taken for TCP are rare; eight do not happen. */
 const ANY_PORT_TRIES = 8;
 
+type Datagram = { bytes: Uint8Array; port: number; address: string };
+
+/** False when it was not sent. A full buffer drops the answer: UDP clients ask again, and waiting would delay the others. */
+const sendDatagram = (socket: Bun.udp.Socket<"uint8array">, { bytes, port, address }: Datagram): boolean => {
+  // Port 0 can be no one's. An ICMP error that some earlier client left behind comes out of the next send, once, in place of sending.
+  for (let tries = 0; tries < 3 && port !== 0 && !socket.closed; tries++) {
+    try {
+      return socket.send(bytes, port, address);
+    } catch {}
+  }
+  return false;
+};
+
 /** Opens the server. A port or address that is not to be had is no failure: it says so and keeps trying. */
 export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServer> => {
   const { host, port: wantedPort, fallbackPort } = options.listen;
@@ -127,13 +140,14 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
         data: (socket, query, clientPort, client) => {
           counts.udpQueries++;
           const send = (bytes: Uint8Array) => {
-            // Port 0 can be no one's. A full buffer drops the answer: UDP clients ask again, and waiting would delay the others.
-            if (clientPort === 0 || socket.closed || !socket.send(bytes, clientPort, client)) counts.dropped++;
+            if (!sendDatagram(socket, { bytes, port: clientPort, address: client })) counts.dropped++;
           };
           const answer = respond(query, "udp", client);
           if (answer instanceof Promise) answer.then(send);
           else if (answer) send(answer);
         },
+        // ICMP tells of a client that has gone; without a handler the runtime would make it an uncaught exception.
+        error: () => {},
       },
     });
 

@@ -123,6 +123,20 @@ test("a change of records is in the very next answer", async () => {
   expect(await answersByTcp(server)).toBe(3);
 });
 
+test("UDP clients that are gone before their answers cost the others nothing", async () => {
+  const server = keep(await serve());
+  for (let round = 0; round < 50; round++) {
+    const gone = await Bun.udpSocket({
+      connect: { hostname: "127.0.0.1", port: server.port },
+      socket: { data: () => {} },
+    });
+    for (let count = 0; count < 5; count++) gone.send(ask("hello.vm"));
+    gone.close();
+    expect(await answersByUdp(server)).toBe(0);
+  }
+  expect(server.stats().udpQueries).toBe(300);
+});
+
 test("what passes is counted", async () => {
   const server = keep(await serve());
   await askUdp(server.port, [Uint8Array.of(1), ask("hello.vm"), ask("nobody.vm"), ask("example.com")], 3);
