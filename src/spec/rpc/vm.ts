@@ -273,9 +273,9 @@ export const vmMethods = {
       tail: z.number().int().min(0).max(1_000_000).optional().describe("only the last lines, this many"),
       since: z
         .string()
-        .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, "write a duration with its unit, for example 10m")
+        .regex(/^\d+(\.\d+)?(ms|s|m|h)$/, "write a duration with its unit, for example 10m")
         .optional()
-        .describe("only when written to in this time, for example 10m"),
+        .describe("only what was written in this time, for example 10m"),
       previous: z.boolean().default(false).describe("the run before this one"),
       vmm: z.boolean().default(false).describe("what the VMM itself said, instead of the guest"),
     }),

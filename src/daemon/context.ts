@@ -1,0 +1,86 @@
+// Everything the daemon's operations may use, gathered once by daemon/main.ts (and by the tests, over the modelled host).
+import type { InstancePaths } from "../core/paths.ts";
+import type { KeyedLock } from "../engine/lock.ts";
+import type { MonotonicClock } from "../engine/step.ts";
+import type { GuestChannel } from "../guest/channel.ts";
+import type { Host } from "../host/host.ts";
+import type { NativePaths } from "../host/native.ts";
+import type { ShimControl, ShimIdentity, ShimLaunch, ShimStatus } from "../host/shim.ts";
+import type { ImageService } from "../image/image-service.ts";
+import type { Network } from "../net/network.ts";
+import type { Config } from "../spec/config.ts";
+import type { ChannelAddress } from "../spec/plan.ts";
+import type { EndCause, VmmName } from "../spec/vm.ts";
+import type { Store } from "../store/store.ts";
+import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
+import type { EventBus } from "./bus.ts";
+import type { NameService } from "./names.ts";
+import type { SubnetKeeper } from "./subnet.ts";
+
+export type ShimPort = {
+  launch(launch: ShimLaunch): Promise<ShimIdentity>;
+  connect(options: { path: string; vm: string }): ShimControl;
+  readStatus(path: string): Promise<ShimStatus | null>;
+};
+
+/** What the daemon holds of a VM whose VMM runs; it is opened anew when a VM is adopted. */
+export type LiveVm = {
+  shim: ShimControl;
+  channel: GuestChannel;
+  /** Resolves when nobody watches any more: the VMM ended, or the daemon let go of it. */
+  watching: Promise<void>;
+  /** The end that comes now is the daemon's own doing. */
+  expectEnd: () => void;
+  letGo: () => void;
+};
+
+/** The VMM that will run a VM, and why it was chosen. */
+export type ChosenVmm = {
+  driver: VmmDriver;
+  binary: VmmBinary;
+  accelerator: "kvm" | "tcg";
+  /** Measured TSC rate of this host; null where no kernel needs it. */
+  tscKhz: number | null;
+  reason: string;
+};
+
+export type Log = {
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+};
+
+export type Context = {
+  paths: InstancePaths;
+  version: string;
+  build: string;
+  executable: string;
+  startedAt: Date;
+  store: Store;
+  host: Host;
+  shims: ShimPort;
+  openChannel: (address: ChannelAddress, options: { vm: string }) => GuestChannel;
+  network: Network;
+  subnet: SubnetKeeper;
+  names: NameService;
+  images: ImageService;
+  drivers: Readonly<Record<VmmName, VmmDriver>>;
+  /** Finds the VMM for a wish; null means `auto`. Errors: vmm.unavailable. */
+  chooseVmm: (wish: VmmName | null) => Promise<ChosenVmm>;
+  /** Why a VMM is the one that runs here, as far as that was asked since the daemon started. */
+  vmmReason: (name: VmmName) => string;
+  native: NativePaths;
+  config: () => Config;
+  bus: EventBus;
+  log: Log;
+  locks: KeyedLock;
+  live: Map<string, LiveVm>;
+  /** What happens when a VMM ends without the daemon's asking. */
+  onGuestEnd: (vmId: string, cause: EndCause) => void;
+  clock: MonotonicClock;
+  now: () => Date;
+  /** Cryptographically random bytes as hexadecimal digits. */
+  randomHex: (digits: number) => string;
+  /** Whether a TCP port answers, before the deadline. */
+  reach: (options: { address: string; port: number; timeoutMs: number; signal: AbortSignal }) => Promise<boolean>;
+};

@@ -1,0 +1,89 @@
+// A creation as one list that can be read: the record first, then everything the VM owns, each with its undo.
+import type { Step } from "../engine/step.ts";
+import type { CreatePlan } from "../spec/plan.ts";
+import type { VmRecord } from "../spec/vm.ts";
+import type { Context } from "./context.ts";
+
+/** What only the run needs; undoing is possible from the plan alone. */
+export type CreateInput = { record: VmRecord; userData: string | null; userDataPath: string };
+
+const KEYGEN_TIMEOUT_MS = 10_000;
+
+/** The steps of a creation. Recovery passes no input: it only ever undoes. */
+export const createSteps = (context: Context, plan: CreatePlan, input: CreateInput | null): readonly Step[] => {
+  const { host, store } = context;
+  const given = (): CreateInput => {
+    if (!input) throw new TypeError("a recovered creation is only undone");
+    return input;
+  };
+
+  return [
+    {
+      name: "record.insert",
+      run: async () => store.vms.insert(given().record),
+      undo: async () => store.vms.remove(plan.vm.id),
+    },
+    {
+      name: "files.make",
+      run: async () => {
+        await host.files.makeDir(plan.dataDir);
+        await host.files.makeDir(plan.stateDir);
+        const { userData, userDataPath } = given();
+        if (userData !== null) await host.files.writeAtomic(userDataPath, userData, 0o600);
+      },
+      undo: async () => {
+        await host.files.removeTree(plan.dataDir);
+        await host.files.removeTree(plan.stateDir);
+      },
+    },
+    {
+      name: "keys.make",
+      run: async () => {
+        await makeHostKey(context, plan);
+      },
+      undo: async () => {
+        for (const path of [plan.hostKeyPath, `${plan.hostKeyPath}.pub`, plan.knownHostsPath])
+          await host.files.removeFile(path);
+      },
+    },
+    {
+      name: "disk.clone",
+      run: async (signal) => {
+        await host.files.cloneDisk({
+          from: plan.disk.imagePath,
+          to: plan.disk.path,
+          sizeMiB: plan.disk.sizeMiB,
+          signal,
+        });
+      },
+      undo: () => host.files.removeFile(plan.disk.path),
+    },
+  ];
+};
+
+/** The alias under which a VM's host key is pinned: it never changes, as names and addresses do. */
+export const hostKeyAlias = (vmId: string): string => `banger-${vmId}`;
+
+/** The host key is made here rather than in the guest, so that it is known before the first connection. */
+const makeHostKey = async (context: Context, plan: CreatePlan): Promise<void> => {
+  const { host } = context;
+  await host.processes.runCommand({
+    argv: [
+      "/usr/bin/ssh-keygen",
+      "-q",
+      "-t",
+      "ed25519",
+      "-N",
+      "",
+      "-C",
+      `root@${plan.vm.name}`,
+      "-f",
+      plan.hostKeyPath,
+    ],
+    timeoutMs: KEYGEN_TIMEOUT_MS,
+    package: "openssh-client",
+  });
+  const publicKey = (await host.files.read(`${plan.hostKeyPath}.pub`)) ?? "";
+  const [kind, body] = publicKey.trim().split(" ");
+  await host.files.writeAtomic(plan.knownHostsPath, `${hostKeyAlias(plan.vm.id)} ${kind} ${body}\n`, 0o600);
+};

@@ -1,0 +1,78 @@
+// Gathers what a start's plan needs to know, and has it planned: the last place where anything is looked up.
+import { planVmPaths } from "../core/paths.ts";
+import { planLink, planStart } from "../core/plan-start.ts";
+import { fail } from "../spec/errors.ts";
+import type { StartPlan } from "../spec/plan.ts";
+import type { VmRecord } from "../spec/vm.ts";
+import type { VmmDriver } from "../vmm/driver.ts";
+import type { Context } from "./context.ts";
+
+/** Guests of a bridge whose way out has a smaller MTU are served by the TCP clamp in the instance's rules. */
+const GUEST_MTU = 1500;
+/** vsock context ids 0 to 2 are taken; a slot is unique within an instance, and the socket's path within the host. */
+const cidOf = (slot: number): number => slot + 1000;
+
+/** Errors: vmm.unavailable, image.broken, root.unavailable, net.subnet_exhausted: all before any effect. */
+export const gatherStart = async (
+  context: Context,
+  record: VmRecord,
+  options: { readyTimeoutMs: number | null },
+): Promise<{ plan: StartPlan; driver: VmmDriver }> => {
+  const { host, images, paths, config } = context;
+  const { spec } = record;
+  const link = spec.networks[0];
+  if (!link) throw fail("internal.bug", { detail: `${spec.name} has no network` });
+  const [chosen, facts, kernel, subnet] = await Promise.all([
+    context.chooseVmm(spec.vmm),
+    host.facts(),
+    images.kernelOf(spec.kernelId, spec.imageName),
+    context.subnet.choose(),
+  ]);
+  const { timeouts } = config();
+  const vmPaths = planVmPaths(paths, record.id);
+  const { tap } = planLink({ instance: paths.instance, subnet, slot: link.slot });
+  const { driver } = chosen;
+  const plan = planStart({
+    record,
+    paths: vmPaths,
+    facts: {
+      instance: paths.instance,
+      subnet,
+      zone: config().dns.zone,
+      uid: facts.uid,
+      mtu: GUEST_MTU,
+      timezone: facts.timezone,
+      locale: facts.locale,
+      proxy: facts.proxy,
+      caCertificates: facts.caCertificates,
+      accelerator: chosen.accelerator,
+      shimPath: context.native.shim,
+      readyTimeoutMs: options.readyTimeoutMs ?? timeouts.readyMs,
+      stopTimeouts: {
+        askMs: timeouts.askMs,
+        buttonMs: timeouts.buttonMs,
+        termMs: timeouts.termMs,
+        killMs: timeouts.killMs,
+      },
+    },
+    rendering: {
+      channel: driver.channelAddress({ runtimeDir: vmPaths.runtimeDir, cid: cidOf(link.slot) }),
+      launch: driver.launch({
+        vm: { id: record.id, name: spec.name },
+        binary: chosen.binary,
+        accelerator: chosen.accelerator,
+        tscKhz: chosen.tscKhz,
+        kernel,
+        disks: [
+          { id: "root", path: vmPaths.disk, readOnly: false },
+          { id: "document", path: vmPaths.document, readOnly: true },
+        ],
+        network: { tap, mac: link.mac },
+        vcpus: spec.vcpus,
+        memoryMiB: spec.memoryMiB,
+        runtimeDir: vmPaths.runtimeDir,
+      }),
+    },
+  });
+  return { plan, driver };
+};

@@ -1,0 +1,57 @@
+// Holds on to a running VM: its channel, and a watch on its shim that tells of reboots and of the end.
+import { describeUnknown } from "../spec/errors.ts";
+import type { StartPlan } from "../spec/plan.ts";
+import type { EndCause } from "../spec/vm.ts";
+import type { Context, LiveVm } from "./context.ts";
+
+/** Opens the channel and begins to watch. What the daemon ends itself it announces by `expectEnd`, and is not told of. */
+export const openLive = (context: Context, plan: StartPlan): LiveVm => {
+  const { shims, openChannel, store, log } = context;
+  const { id, name } = plan.vm;
+  const shim = shims.connect({ path: plan.paths.shimControl, vm: name });
+  const channel = openChannel(plan.channel, { vm: name });
+  const release = new AbortController();
+  let guestSays: EndCause | null = null;
+  let isEndExpected = false;
+  const forget = channel.onEnding((why) => {
+    guestSays = why === "kexec" ? null : why;
+  });
+
+  const watch = async (): Promise<void> => {
+    let cause: EndCause = "unknown";
+    try {
+      for await (const event of shim.watch({ signal: release.signal })) {
+        if (event.type === "started") {
+          const bootId = store.vms.get(id)?.runtime.process?.bootId;
+          if (bootId)
+            store.vms.updateRuntime(id, { process: { pid: event.pid, startTicks: event.startTicks, bootId } });
+          guestSays = null;
+        } else if (event.type === "exit") {
+          // A panic on the console wins over what the helper had announced before it.
+          cause = event.cause === "unknown" && guestSays !== null ? guestSays : event.cause;
+        }
+      }
+    } catch (error) {
+      if (release.signal.aborted) return;
+      cause = "killed";
+      log.warn("the shim was lost", { vm: name, detail: describeUnknown(error) });
+    }
+    if (!isEndExpected) context.onGuestEnd(id, cause);
+  };
+  const watching = watch();
+  return {
+    shim,
+    channel,
+    watching,
+    expectEnd: () => {
+      isEndExpected = true;
+    },
+    letGo: () => {
+      isEndExpected = true;
+      release.abort();
+      forget();
+      channel.close();
+      shim.close();
+    },
+  };
+};

@@ -1,0 +1,152 @@
+// bangerd: takes the instance's lock, opens what it needs, recovers, serves, and leaves the VMs running when it ends.
+import { randomBytes } from "node:crypto";
+import { createKeyedLock } from "../engine/lock.ts";
+import { openGuestChannel } from "../guest/channel.ts";
+import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
+import { openHost } from "../host/linux.ts";
+import { readLockPid, tryLockFile } from "../host/lock.ts";
+import { findNative } from "../host/native.ts";
+import { connectShim, launchShim, readShimStatus } from "../host/shim.ts";
+import { createImageService } from "../image/images.ts";
+import { createNetwork } from "../net/network.ts";
+import { describeUnknown, fail } from "../spec/errors.ts";
+import type { Handlers } from "../spec/rpc/contract.ts";
+import { openStore } from "../store/store.ts";
+import { driverOrder, drivers } from "../vmm/index.ts";
+import { createTscMeter } from "../vmm/tsc.ts";
+import { createEventBus } from "./bus.ts";
+import { openConfig } from "./config-file.ts";
+import type { Context } from "./context.ts";
+import { accessHandlers } from "./handlers/access.ts";
+import { imageHandlers } from "./handlers/image.ts";
+import { systemHandlers } from "./handlers/system.ts";
+import { vmHandlers } from "./handlers/vm.ts";
+import { openLog } from "./log.ts";
+import { openNameService } from "./names.ts";
+import { onGuestEnd } from "./operate.ts";
+import { reach } from "./reach.ts";
+import { recover } from "./recover.ts";
+import { serveRpc } from "./server.ts";
+import { createSubnetKeeper } from "./subnet.ts";
+import { createVmmFinder } from "./vmms.ts";
+
+/** How long a stop waits for operations under way. */
+const DRAIN_MS = 60_000;
+const DRAIN_POLL_MS = 20;
+
+export type DaemonOptions = { version: string; build: string; executable: string };
+
+/** Runs until it is told to stop; answers with the exit code. Errors: daemon.already_running, and whatever keeps it from starting. */
+export const runDaemon = async (options: DaemonOptions): Promise<number> => {
+  process.umask(0o077);
+  const opening = openingOfProcess();
+  const paths = openInstance(opening);
+  const lock = tryLockFile(paths.lock);
+  if (!lock) throw fail("daemon.already_running", { pid: readLockPid(paths.lock) ?? 0 });
+  for (const directory of [paths.dataDir, paths.logDir]) ensurePrivateDir(directory, opening.uid);
+
+  const store = openStore({ path: paths.database });
+  const host = openHost({ paths, privLog: (entry) => store.privLog.append(entry) });
+  const config = await openConfig({ path: paths.configFile, files: host.files, environment: process.env });
+  const log = await openLog({ path: paths.daemonLog, level: config.current().daemon.logLevel });
+  process.on("unhandledRejection", (error) => log.error("an error that nobody caught", { detail: detailOf(error) }));
+  process.on("uncaughtException", (error) => log.error("an error that nobody caught", { detail: detailOf(error) }));
+
+  const bus = createEventBus((event) => store.events.append(event));
+  const network = createNetwork({ root: host.root, instance: paths.instance });
+  const native = findNative();
+  const randomHex = (digits: number) =>
+    randomBytes(Math.ceil(digits / 2))
+      .toString("hex")
+      .slice(0, digits);
+  const images = createImageService({ store, host, paths, native, log, now: () => new Date(), randomHex });
+  const names = await openNameService({ config: config.current, network, log });
+  const vmms = createVmmFinder({
+    drivers,
+    order: driverOrder,
+    host,
+    cacheDir: paths.cacheDir,
+    kernel: () => images.anyKernel(),
+    tscKhz: createTscMeter({ host, native, cacheDir: paths.cacheDir }),
+  });
+
+  const context: Context = {
+    paths,
+    ...options,
+    startedAt: new Date(),
+    store,
+    host,
+    shims: { launch: launchShim, connect: connectShim, readStatus: readShimStatus },
+    openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: options.version }),
+    network,
+    subnet: createSubnetKeeper({ instance: paths.instance, store, host, config: config.current }),
+    names,
+    images,
+    drivers,
+    chooseVmm: vmms.choose,
+    vmmReason: vmms.reason,
+    native,
+    config: config.current,
+    bus,
+    log,
+    locks: createKeyedLock(),
+    live: new Map(),
+    onGuestEnd: (id, cause) => {
+      onGuestEnd(context, id, cause).catch((error) =>
+        log.error("tidying up after a guest failed", { detail: detailOf(error) }),
+      );
+    },
+    clock: () => performance.now(),
+    now: () => new Date(),
+    randomHex,
+    reach,
+  };
+
+  await images.recover();
+  await recover(context);
+
+  const stopping = new AbortController();
+  const stop = Promise.withResolvers<{ isForced: boolean }>();
+  const handlers: Handlers = {
+    ...vmHandlers(context),
+    ...accessHandlers(context),
+    ...imageHandlers(context),
+    ...systemHandlers(context, {
+      config,
+      busy: () => server.busy(),
+      stop: stop.resolve,
+      privilege: () => host.root.describe(),
+    }),
+  };
+  const server = serveRpc({
+    socket: paths.socket,
+    handlers,
+    version: options.version,
+    build: options.build,
+    log,
+    stopping: stopping.signal,
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.resolve({ isForced: false }));
+  // The terminal that started us may go; we stay.
+  process.on("SIGHUP", () => {
+    config.reload().catch((error) => log.error("the configuration was not read", { detail: describeUnknown(error) }));
+  });
+  bus.publish({ type: "daemon.started", version: options.version, pid: process.pid });
+  log.info("bangerd serves", { pid: process.pid, version: options.version, socket: paths.socket });
+
+  const { isForced } = await stop.promise;
+  stopping.abort();
+  const until = performance.now() + (isForced ? 0 : DRAIN_MS);
+  // What cannot be cancelled is brought to its end: a stop that was half done would be finished by the next daemon, but later.
+  while (server.busy().length > 0 && performance.now() < until) await Bun.sleep(DRAIN_POLL_MS);
+  await server.stop();
+  for (const live of context.live.values()) live.letGo();
+  await names.close();
+  await host.close();
+  store.close();
+  log.info("bangerd has stopped; VMs go on running", { pid: process.pid });
+  lock.release();
+  return 0;
+};
+
+const detailOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -1,0 +1,108 @@
+// Publishes the names of running VMs: the zone that the DNS servers answer from follows starts, stops and recoveries.
+import type { z } from "zod";
+import { buildZone, type DnsView, type Zone } from "../core/dns-zone.ts";
+import { openForwarder } from "../dns/forwarder.ts";
+import { type DnsServer, openDnsServer } from "../dns/server.ts";
+import { followUpstreams } from "../dns/upstreams.ts";
+import type { Network } from "../net/network.ts";
+import type { Config } from "../spec/config.ts";
+import type { StartPlan } from "../spec/plan.ts";
+import type { DnsStatus } from "../spec/rpc/system.ts";
+import type { Log } from "./context.ts";
+
+export type NameService = {
+  /** The VM's name answers from when this returns. */
+  publish(plan: StartPlan): void;
+  /** The name is gone when this returns; succeeds when it was not there. */
+  withdraw(plan: StartPlan): void;
+  /** Answers guests on the gateway's address, and tells the network on which port. Again and again harmless. */
+  serveGuests(gateway: string, requestedBy: string): Promise<void>;
+  status(): z.infer<typeof DnsStatus>;
+  close(): Promise<void>;
+};
+
+type Named = { name: string; address: string; subnet: string };
+
+export const openNameService = async (options: {
+  config: () => Config;
+  network: Network;
+  log: Log;
+}): Promise<NameService> => {
+  const { network, log } = options;
+  const { dns } = options.config();
+  const named = new Map<string, Named>();
+  let serial = 1;
+  const build = (view: DnsView, nameServerAddress: string): Zone =>
+    buildZone({
+      zoneName: dns.zone,
+      view,
+      serial,
+      nameServerAddress,
+      hosts: [...named.values()].map(({ name, address }) => ({ name, addresses: [address] })),
+      subnets: [...new Set([...named.values()].map(({ subnet }) => subnet))],
+    });
+  let loopbackZone = build("loopback", dns.listen);
+  let guests: { server: DnsServer; gateway: string } | null = null;
+  let guestZone = loopbackZone;
+  const swap = () => {
+    serial = (serial + 1) % 2 ** 32;
+    loopbackZone = build("loopback", dns.listen);
+    if (guests) guestZone = build("guest", guests.gateway);
+  };
+
+  const note = (message: string) => log.info(message);
+  const loopback = await openDnsServer({
+    listen: { host: dns.listen, port: dns.port, fallbackPort: 0 },
+    zone: () => loopbackZone,
+    log: note,
+  });
+  const upstreams = followUpstreams();
+  const forwarder = openForwarder({ upstreams });
+
+  return {
+    publish(plan) {
+      named.set(plan.vm.id, { name: plan.guest.hostname, address: plan.network.address, subnet: plan.network.subnet });
+      swap();
+    },
+    withdraw(plan) {
+      if (named.delete(plan.vm.id)) swap();
+    },
+    async serveGuests(gateway, requestedBy) {
+      if (guests && guests.gateway !== gateway) {
+        await guests.server.close();
+        guests = null;
+      }
+      if (!guests) {
+        guestZone = build("guest", gateway);
+        const server = await openDnsServer({
+          listen: { host: gateway, port: 0 },
+          zone: () => guestZone,
+          forwarder,
+          log: note,
+        });
+        guests = { server, gateway };
+      }
+      // The bridge may have come and gone since: its address is what the sockets wait for.
+      if (guests.server.udpError !== null || guests.server.tcpError !== null) await guests.server.retry();
+      await network.setResolverPort(guests.server.port === 0 ? null : guests.server.port, requestedBy);
+    },
+    status() {
+      const stats = loopback.stats();
+      return {
+        zone: dns.zone,
+        address: loopback.host,
+        port: loopback.port === 0 ? null : loopback.port,
+        isPreferredPort: !loopback.isOnFallback && loopback.port !== 0,
+        udpError: loopback.udpError,
+        tcpError: loopback.tcpError,
+        records: loopbackZone.recordCount,
+        queries: stats.udpQueries + stats.tcpQueries,
+      };
+    },
+    async close() {
+      await loopback.close();
+      await guests?.server.close();
+      forwarder.close();
+    },
+  };
+};

@@ -1,0 +1,178 @@
+// Brings records and host together when the daemon starts, and again whenever it is asked to: every open operation is adopted, undone or finished.
+import { decideRecovery, type Observed, type Recovery } from "../core/decide-recovery.ts";
+import { undoSteps } from "../engine/step.ts";
+import { describeUnknown, hasCode } from "../spec/errors.ts";
+import { CreatePlan, StartPlan } from "../spec/plan.ts";
+import type { Operation } from "../spec/records.ts";
+import type { EndCause, VmRecord } from "../spec/vm.ts";
+import type { Context } from "./context.ts";
+import { createSteps } from "./create.ts";
+import { openLive } from "./live.ts";
+import { deleteVm, setState, stopVm } from "./operate.ts";
+
+const SHIM_TIMEOUT_MS = 2000;
+const ATTACH_TIMEOUT_MS = 2000;
+const caller = { requestedBy: "recovery", emit: () => {} };
+
+/** What became of each VM that needed something; for the log and for tests. */
+export type RecoveryReport = { vm: string; action: Recovery["action"]; failure: string | null }[];
+
+/** Looks at every VM and at every open operation without one. A VM that fails does not keep the others from being recovered. */
+export const recover = async (context: Context): Promise<RecoveryReport> => {
+  const { store, log } = context;
+  const report: RecoveryReport = [];
+  const found = await Promise.all(
+    store.vms.all().map(async (record) => ({
+      record,
+      recovery: decideRecovery(situationOf(context, record), await observe(context, record)),
+    })),
+  );
+  await renewNetwork(context, found);
+  for (const { record, recovery } of found) {
+    if (recovery.action === "none") continue;
+    await context.locks.run(record.id, async () => {
+      const failure = await carryOut(context, record, recovery).then(
+        () => null,
+        (error) => describeUnknown(error),
+      );
+      log.info("recovered", { vm: record.spec.name, action: recovery.action, failure });
+      report.push({ vm: record.spec.name, action: recovery.action, failure });
+    });
+  }
+  await undoOrphans(context);
+  return report;
+};
+
+/** The rules for everyone who stays are applied as one, before anything is taken back: adding them one by one would cut off the rest. */
+const renewNetwork = async (
+  context: Context,
+  found: readonly { record: VmRecord; recovery: Recovery }[],
+): Promise<void> => {
+  const places = found
+    .filter(({ recovery }) => recovery.action === "adopt" || recovery.action === "leave")
+    .flatMap(({ record }) => context.store.journal.standing(record.id, "vm.start") ?? [])
+    .map((operation) => StartPlan.parse(operation.plan).network);
+  const isOurs = found.some(({ recovery }) => recovery.action !== "none");
+  if (!isOurs) return;
+  await context.network
+    .ensure(places, caller.requestedBy)
+    // Without the privileged helper the VMs still run on the rules they have.
+    .catch((error) => context.log.warn("the network could not be renewed", { detail: describeUnknown(error) }));
+};
+
+const situationOf = ({ store }: Context, record: VmRecord) => {
+  const isComplete = (operation: Operation | null) => (operation ? { isComplete: operation.doneAt !== null } : null);
+  return {
+    state: record.state,
+    openCreate: isComplete(store.journal.standing(record.id, "vm.create")),
+    openStart: isComplete(store.journal.standing(record.id, "vm.start")),
+  };
+};
+
+/** Finds out whether the VMM of a VM runs and is ours: the shim's word, its child's start time and boot id, and the VM id in the VMM's own words. */
+const observe = async (context: Context, record: VmRecord): Promise<Observed> => {
+  const { store, shims, host } = context;
+  const operation = store.journal.standing(record.id, "vm.start");
+  if (!operation) return { vmm: "gone", endCause: null };
+  const plan = StartPlan.parse(operation.plan);
+  const shim = shims.connect({ path: plan.paths.shimControl, vm: plan.vm.name });
+  try {
+    const identity = await shim.hello({ timeoutMs: SHIM_TIMEOUT_MS });
+    const isSame = identity.id === record.id && (await host.processes.prove(identity)) === "same";
+    return { vmm: isSame && (await saysItIs(context, plan)) ? "ours" : "unproven", endCause: null };
+  } catch (error) {
+    if (!hasCode(error, "vmm.shim_lost")) return { vmm: "unproven", endCause: null };
+    return { vmm: "gone", endCause: await endCauseOf(context, plan, record) };
+  } finally {
+    shim.close();
+  }
+};
+
+const saysItIs = async (context: Context, plan: StartPlan): Promise<boolean> => {
+  const signal = AbortSignal.timeout(ATTACH_TIMEOUT_MS);
+  const driver = context.drivers[plan.vmm];
+  const control = await driver.attach(plan.launch, { vm: plan.vm.name, timeoutMs: ATTACH_TIMEOUT_MS, signal });
+  try {
+    return (await control.identify()) === plan.vm.id;
+  } finally {
+    control.close();
+  }
+};
+
+/** What the shim wrote about an end that no daemon saw; a record from another boot means that the host went down under the VM. */
+const endCauseOf = async (context: Context, plan: StartPlan, record: VmRecord): Promise<EndCause> => {
+  const status = await context.shims.readStatus(plan.paths.shimStatus);
+  const { bootId } = await context.host.facts();
+  const process = record.runtime.process;
+  if ((status ?? process)?.bootId !== bootId) return "host_reboot";
+  if (status?.state === "ended" && status.cause !== null) return status.cause;
+  // A shim that wrote nothing at its end was killed, and its VMM with it.
+  return "killed";
+};
+
+const carryOut = async (context: Context, record: VmRecord, recovery: Recovery): Promise<void> => {
+  const { store, names, live } = context;
+  switch (recovery.action) {
+    case "adopt": {
+      const operation = store.journal.standing(record.id, "vm.start");
+      if (!operation) return;
+      const plan = StartPlan.parse(operation.plan);
+      live.set(record.id, openLive(context, plan));
+      await names.publish(plan);
+      const identity = await live.get(record.id)?.shim.hello();
+      if (identity) {
+        const { pid, startTicks, bootId } = identity;
+        store.vms.updateRuntime(record.id, { process: { pid, startTicks, bootId } });
+      }
+      return;
+    }
+    case "undo-start":
+      await stopVm(context, record.id, { ...caller, from: "term", cause: recovery.cause });
+      return;
+    case "finish-create": {
+      setState(context, record.id, "stopped");
+      return;
+    }
+    case "undo-create":
+      await undoCreate(context, store.journal.standing(record.id, "vm.create"), record.id);
+      return;
+    case "finish-delete":
+      await deleteVm(context, record.id, caller);
+      return;
+    case "leave":
+      store.vms.updateRuntime(record.id, {
+        lastError: {
+          code: "vmm.shim_lost",
+          message: `${record.spec.name} was left alone: ${recovery.reason}.`,
+          fix: `banger kill ${record.spec.name}`,
+          at: context.now().toISOString(),
+        },
+      });
+      if (record.state !== "error") setState(context, record.id, "error");
+      return;
+    case "none":
+      return;
+  }
+};
+
+const undoCreate = async (context: Context, operation: Operation | null, id: string): Promise<void> => {
+  if (!operation) {
+    context.store.vms.remove(id);
+    return;
+  }
+  const failures = await undoSteps({
+    steps: createSteps(context, CreatePlan.parse(operation.plan), null),
+    journal: context.store.journal.journalFor(operation.id),
+    clock: context.clock,
+    observe: () => {},
+  });
+  if (failures.length === 0) context.store.journal.close(operation.id, "undone");
+};
+
+/** Operations whose VM is not in the records any more: the crash came between removing the record and closing the operation. */
+const undoOrphans = async (context: Context): Promise<void> => {
+  for (const operation of context.store.journal.open()) {
+    if (context.store.vms.get(operation.subject)) continue;
+    if (operation.kind === "vm.create") await undoCreate(context, operation, operation.subject);
+  }
+};

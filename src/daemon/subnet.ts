@@ -1,0 +1,42 @@
+// Keeps the instance's subnet: chosen once so that it overlaps no route of the host, and again only when it has to be.
+import { decideSubnet } from "../core/net-plan.ts";
+import type { Host } from "../host/host.ts";
+import type { Config } from "../spec/config.ts";
+import { fail } from "../spec/errors.ts";
+import { bridgeName } from "../spec/names.ts";
+import type { Store } from "../store/store.ts";
+
+export type SubnetKeeper = {
+  /** The subnet that starts use now. Errors: net.subnet_exhausted. */
+  choose(): Promise<string>;
+  /** The one chosen last; null before the first. */
+  known(): string | null;
+};
+
+const KEY = "network.subnet";
+
+export const createSubnetKeeper = (options: {
+  instance: string;
+  store: Store;
+  host: Host;
+  config: () => Config;
+}): SubnetKeeper => {
+  const { instance, store, host, config } = options;
+  return {
+    known: () => store.meta.get(KEY),
+    choose: async () => {
+      const { routes } = await host.facts();
+      const decision = decideSubnet({
+        instance,
+        routes,
+        bridge: bridgeName(instance),
+        configured: config().network.subnet,
+        current: store.meta.get(KEY),
+        hasRunning: store.vms.all().some(({ state }) => state !== "stopped" && state !== "creating"),
+      });
+      if (decision.subnet === null) throw fail("net.subnet_exhausted", { instance });
+      if (decision.moved) store.meta.set(KEY, decision.subnet);
+      return decision.subnet;
+    },
+  };
+};

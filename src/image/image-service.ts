@@ -1,0 +1,29 @@
+// What the daemon asks of images: find one, its kernel, and build, register, delete and prune them.
+import type { ProgressEvent } from "../spec/events.ts";
+import type { Image } from "../spec/image.ts";
+import type { ImageRecord } from "../spec/records.ts";
+import type { Output } from "../spec/rpc/contract.ts";
+import type { KernelFiles } from "../vmm/driver.ts";
+
+export type ImageCaller = { signal: AbortSignal; emit: (event: ProgressEvent) => void; requestedBy: string };
+
+export type ImageService = {
+  /** The image a reference means: name, alias, id or unique prefix of it. Errors: image.not_found. */
+  resolve(ref: string): ImageRecord;
+  /** What a VM is cloned from, checked to be whole. Errors: image.broken, image.without_helper. */
+  rootOf(image: ImageRecord): Promise<{ path: string; sizeMiB: number }>;
+  /** The files of a kernel object. Errors: image.broken when one is gone. */
+  kernelOf(kernelId: string, image: string): Promise<KernelFiles>;
+  build(
+    input: { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean },
+    caller: ImageCaller,
+  ): Promise<Image>;
+  register(input: { name: string; path: string; kernelOf?: string | undefined }, caller: ImageCaller): Promise<Image>;
+  list(): Promise<Image[]>;
+  show(ref: string): Promise<Output<"image.show">>;
+  remove(ref: string): Promise<{ id: string; name: string }>;
+  /** Also finishes what an earlier daemon left of builds. */
+  prune(options: { dryRun: boolean }): Promise<{ removed: string[]; freedMiB: number }>;
+  /** Undoes builds and registrations that a crash interrupted; called once at daemon start. */
+  recover(): Promise<void>;
+};
