@@ -1,4 +1,5 @@
 // The contract between banger and a virtual machine monitor: what a driver states, renders and controls.
+import type { ProcessPort } from "../host/host.ts";
 import type { ChannelAddress, LaunchPlan } from "../spec/plan.ts";
 import type { VmmName } from "../spec/vm.ts";
 
@@ -27,15 +28,17 @@ export type KernelFiles = {
 
 /** Everything a driver may use to render a launch; nothing is looked up later. */
 export type LaunchSpec = {
+  /** The id is twelve hexadecimal digits; the VMM is given it as its identity. */
   vm: { id: string; name: string };
   binary: VmmBinary;
   accelerator: "kvm" | "tcg";
-  /** Measured TSC rate of this host, for kernels that cannot find it under emulation; null when unknown. */
+  /** Measured TSC rate of this host, for guests that cannot find it under emulation; null when unknown. */
   tscKhz: number | null;
   kernel: KernelFiles;
   /** In the order of the boot contract: root, document; the modules' disk follows. */
   disks: readonly { id: string; path: string; readOnly: boolean }[];
-  network: { tap: string; mac: string };
+  /** null: a guest without a network device, as tests boot them. */
+  network: { tap: string; mac: string } | null;
   vcpus: number;
   memoryMiB: number;
   runtimeDir: string;
@@ -43,6 +46,9 @@ export type LaunchSpec = {
 
 /** The VMM found on this host. */
 export type VmmBinary = { path: string; version: string; firmwareDir: string | null };
+
+/** How a VMM ended before anybody could talk to it. */
+export type EarlyEnd = { exitCode: number | null; stderr: string };
 
 /** A running VMM, reached by its own socket. */
 export type VmmControl = {
@@ -52,6 +58,10 @@ export type VmmControl = {
   askToStop(): Promise<void>;
   /** The VM id that this VMM was started with, in its own words: part of the proof for adoption. */
   identify(): Promise<string>;
+  /** Whether the guest's vCPUs have been started: recovery boots a VMM that a daemon launched and did not live to boot. */
+  hasBooted(): Promise<boolean>;
+  /** Settles, never rejects, when the VMM hung up or ended; also after `close`. */
+  closed: Promise<void>;
   close(): void;
 };
 
@@ -59,14 +69,33 @@ export type VmmProbe =
   | { ok: true; binary: VmmBinary; accelerator: "kvm" | "tcg"; reason: string }
   | { ok: false; reason: string; package: string | null };
 
+export type ProbeOptions = {
+  cacheDir: string;
+  bootId: string;
+  /** Runs the VMM and small helpers; only host/ spawns. */
+  processes: Pick<ProcessPort, "runCommand">;
+  /** A kernel that VMs here will use: KVM is proved by booting it. null: no image yet, so KVM stays unproved (and is not remembered as failed). */
+  kernel: string | null;
+  signal: AbortSignal;
+};
+
 /** One VMM. `launch` is pure, so that most tests of a driver compare argv and files. */
 export type VmmDriver = {
   name: VmmName;
   facts: VmmFacts;
   /** Finds the VMM and what accelerates it here; the answer for KVM is proved by booting a tiny guest once per boot id and remembered in `cacheDir`. */
-  probe(options: { cacheDir: string; bootId: string; signal: AbortSignal }): Promise<VmmProbe>;
+  probe(options: ProbeOptions): Promise<VmmProbe>;
   channelAddress(options: { runtimeDir: string; cid: number }): ChannelAddress;
+  /** Errors: vmm.kernel_unusable for a command line that is too long, instance.path_too_long for a socket's path. */
   launch(spec: LaunchSpec): LaunchPlan;
-  /** Connects to the launched VMM, retrying until it answers or `timeoutMs` is over. */
-  attach(plan: LaunchPlan, options: { vm: string; timeoutMs: number; signal: AbortSignal }): Promise<VmmControl>;
+  /** Refuses, before anything is spawned, a kernel that is no kernel. Errors: vmm.kernel_unusable. */
+  checkKernel(kernel: KernelFiles): Promise<void>;
+  /**
+   * Connects to the launched VMM, retrying until it answers or `timeoutMs` is over. `ended` is the word of whoever is its
+   * parent: a VMM that dies before its socket fails at once with its stderr. Errors: vmm.exited_early, vmm.api_failed, operation.timeout.
+   */
+  attach(
+    plan: LaunchPlan,
+    options: { vm: string; timeoutMs: number; signal: AbortSignal; ended?: Promise<EarlyEnd> },
+  ): Promise<VmmControl>;
 };

@@ -1,0 +1,158 @@
+// Finds QEMU on this host, and whether KVM really runs guests for it.
+import { access, constants, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { describeUnknown, hasCode } from "../../spec/errors.ts";
+import { PROOF_LINE, renderProofInitramfs } from "../boot-proof.ts";
+import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
+import { memoryOf } from "../remembered.ts";
+
+const PACKAGE = "qemu-system-x86";
+/** Never PATH: what the daemon runs does not depend on who started it. */
+const BINARIES = ["/usr/local/bin/qemu-system-x86_64", "/usr/bin/qemu-system-x86_64"];
+const FIRMWARE_DIRS = ["/usr/local/share/qemu", "/usr/share/qemu", "/usr/share/qboot"];
+/** microvm has ACPI since 5.2, and with it a power button. */
+const OLDEST = [5, 2] as const;
+const VERSION_TIMEOUT_MS = 5000;
+/** A guest on KVM needs a second; where KVM is itself emulated it takes longer than it is worth. */
+const PROOF_TIMEOUT_MS = 5000;
+const PROOF_MEMORY_MIB = 256;
+
+/** The version in what `qemu-system-x86_64 --version` prints; null when it is something else. */
+export const parseQemuVersion = (output: string): string | null =>
+  /^QEMU emulator version (\d+\.\d+(?:\.\d+)?)/.exec(output)?.[1] ?? null;
+
+export const isOldQemu = (version: string): boolean => {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major < OLDEST[0] || (major === OLDEST[0] && minor < OLDEST[1]);
+};
+
+const isReadable = (path: string) =>
+  access(path, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
+
+const firstReadable = async (paths: readonly string[]): Promise<string | null> => {
+  for (const path of paths) if (await isReadable(path)) return path;
+  return null;
+};
+
+const findQemu = async (options: ProbeOptions): Promise<VmmBinary | { reason: string }> => {
+  const path = await firstReadable(BINARIES);
+  if (!path) return { reason: `qemu-system-x86_64 is not installed (looked for ${BINARIES.join(" and ")})` };
+  const { processes, signal } = options;
+  const result = await processes
+    .runCommand({ argv: [path, "--version"], timeoutMs: VERSION_TIMEOUT_MS, signal, package: PACKAGE })
+    .catch((error: unknown) => ({ stdout: "", stderr: describeUnknown(error), exitCode: -1 }));
+  signal.throwIfAborted();
+  const version = parseQemuVersion(result.stdout);
+  if (!version) return { reason: `${path} --version failed: ${lastLine(result.stderr) || "it printed no version"}` };
+  if (isOldQemu(version))
+    return { reason: `QEMU ${version} is too old: ${OLDEST.join(".")} is the first that will do` };
+  const firmware = await firstReadable(FIRMWARE_DIRS.map((directory) => `${directory}/qboot.rom`));
+  return { path, version, firmwareDir: firmware ? firmware.slice(0, firmware.lastIndexOf("/")) : null };
+};
+
+const lastLine = (text: string): string => text.trim().split("\n").at(-1) ?? "";
+
+/** The line that tells most of what QEMU printed: the first error, without its own name. */
+const complaintOf = (stderr: string): string => {
+  const lines = stderr.trim().split("\n");
+  const line = lines.find((text) => /\berror\b/i.test(text)) ?? lines.find((text) => !/\bwarning\b/i.test(text)) ?? "";
+  return line.replace(/^qemu-system-x86_64: (error: )?/, "");
+};
+
+/** The arguments that boot the proof on KVM, as a VM would be booted. Pure. */
+export const renderProofArgv = (binary: VmmBinary, files: { kernel: string; initramfs: string }): string[] => [
+  binary.path,
+  ...["-machine", "microvm,acpi=on,rtc=on,pit=off,pic=off", "-accel", "kvm", "-cpu", "host"],
+  ...["-smp", "1", "-m", `${PROOF_MEMORY_MIB}M`, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+  ...(binary.firmwareDir ? ["-bios", `${binary.firmwareDir}/qboot.rom`] : []),
+  ...["-kernel", files.kernel, "-initrd", files.initramfs],
+  ...["-append", "console=ttyS0 quiet loglevel=1 panic=-1 reboot=t rdinit=/init"],
+  ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
+];
+
+type Verdict = { isProved: boolean; reason: string };
+
+const isVerdict = (value: unknown): value is Verdict =>
+  typeof value === "object" &&
+  value !== null &&
+  "isProved" in value &&
+  typeof value.isProved === "boolean" &&
+  "reason" in value &&
+  typeof value.reason === "string";
+
+/** What a run of the proof means; null when it says nothing about KVM. */
+export const decideProof = (result: { stdout: string; stderr: string; exitCode: number } | "timeout"): Verdict => {
+  if (result === "timeout") {
+    const waited = `${PROOF_TIMEOUT_MS / 1000} s`;
+    return {
+      isProved: false,
+      reason: `/dev/kvm is there, but a kernel started on it did not get to user mode in ${waited}`,
+    };
+  }
+  if (result.stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
+  const detail = complaintOf(result.stderr) || `it ended with exit code ${result.exitCode}`;
+  return { isProved: false, reason: `/dev/kvm is there, but no guest boots on it: ${detail}` };
+};
+
+/**
+ * Boots `kernel` itself: firmware, long mode, APIC timer, user mode and a reboot all have to work. Anything simpler would be
+ * believed too easily: some KVMs run real mode, and with it BIOS and the first part of a kernel, and nothing after that.
+ */
+const proveKvm = async (binary: VmmBinary, kernel: string, options: ProbeOptions): Promise<Verdict> => {
+  await mkdir(options.cacheDir, { recursive: true, mode: 0o700 });
+  const directory = await mkdtemp(`${options.cacheDir}/proof-`);
+  try {
+    const initramfs = `${directory}/initramfs`;
+    await writeFile(initramfs, renderProofInitramfs());
+    const argv = renderProofArgv(binary, { kernel, initramfs });
+    const { signal } = options;
+    const result = await options.processes
+      .runCommand({ argv, timeoutMs: PROOF_TIMEOUT_MS, signal, keepBytes: 65_536 })
+      .catch((error: unknown) => {
+        if (hasCode(error, "operation.timeout")) return "timeout" as const;
+        throw error;
+      });
+    return decideProof(result);
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+};
+
+const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdict> => {
+  const mayOpen = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(
+    () => null,
+    (error: NodeJS.ErrnoException) => error.code ?? "error",
+  );
+  if (mayOpen === "ENOENT") return { isProved: false, reason: "this host has no /dev/kvm" };
+  if (mayOpen) return { isProved: false, reason: "this user may not open /dev/kvm (is it in group kvm?)" };
+  const key = `${options.bootId} ${binary.path} ${binary.version}`;
+  const memory = memoryOf({ cacheDir: options.cacheDir, name: "kvm-proof", key, isValue: isVerdict });
+  const known = await memory.recall();
+  if (known) return known;
+  if (!options.kernel) return { isProved: false, reason: "there is no kernel yet to prove KVM with" };
+  const verdict = await proveKvm(binary, options.kernel, options);
+  await memory.keep(verdict);
+  return verdict;
+};
+
+/** As `VmmDriver.probe`. */
+export const probeQemu = async (options: ProbeOptions): Promise<VmmProbe> => {
+  if (process.arch !== "x64")
+    return { ok: false, reason: `microvm is x86-64 only, this is ${process.arch}`, package: null };
+  const binary = await findQemu(options);
+  if ("reason" in binary) return { ok: false, reason: binary.reason, package: PACKAGE };
+  const verdict = await judgeKvm(binary, options).catch((error: unknown): Verdict => {
+    options.signal.throwIfAborted();
+    return { isProved: false, reason: `KVM could not be tried: ${describeUnknown(error)}` };
+  });
+  return verdict.isProved
+    ? { ok: true, binary, accelerator: "kvm", reason: `QEMU ${binary.version} with KVM: ${verdict.reason}` }
+    : {
+        ok: true,
+        binary,
+        accelerator: "tcg",
+        reason: `QEMU ${binary.version} with emulation (TCG), which is slow: ${verdict.reason}`,
+      };
+};
