@@ -37,8 +37,7 @@ export type LaunchSpec = {
   kernel: KernelFiles;
   /** In the order of the boot contract: root, document; the modules' disk follows. */
   disks: readonly { id: string; path: string; readOnly: boolean }[];
-  /** null: a guest without a network device, as tests boot them. */
-  network: { tap: string; mac: string } | null;
+  network: { tap: string; mac: string };
   vcpus: number;
   memoryMiB: number;
   runtimeDir: string;
@@ -88,8 +87,6 @@ export type VmmDriver = {
   channelAddress(options: { runtimeDir: string; cid: number }): ChannelAddress;
   /** Errors: vmm.kernel_unusable for a command line that is too long, instance.path_too_long for a socket's path. */
   launch(spec: LaunchSpec): LaunchPlan;
-  /** Refuses, before anything is spawned, a kernel that is no kernel. Errors: vmm.kernel_unusable. */
-  checkKernel(kernel: KernelFiles): Promise<void>;
   /**
    * Connects to the launched VMM, retrying until it answers or `timeoutMs` is over. `ended` is the word of whoever is its
    * parent: a VMM that dies before its socket fails at once with its stderr. Errors: vmm.exited_early, vmm.api_failed, operation.timeout.

@@ -1,6 +1,9 @@
 // The VMMs that banger knows, and the decision which of them runs a VM on this host.
 import type { VmmName } from "../spec/vm.ts";
 import type { VmmDriver, VmmProbe } from "./driver.ts";
+
+export { checkKernelFiles } from "./kernel-file.ts";
+
 import { qemuDriver } from "./qemu/driver.ts";
 
 export const drivers: Readonly<Record<VmmName, VmmDriver>> = {

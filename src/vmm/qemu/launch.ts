@@ -100,14 +100,10 @@ const diskArguments = (spec: LaunchSpec): string[] => {
 
 const deviceArguments = (spec: LaunchSpec): string[] => [
   ...diskArguments(spec),
-  ...(spec.network
-    ? [
-        "-netdev",
-        optionList("tap", "id=net0", `ifname=${spec.network.tap}`, "script=no", "downscript=no", "vhost=off"),
-        "-device",
-        optionList("virtio-net-device", "netdev=net0", `mac=${spec.network.mac}`),
-      ]
-    : []),
+  "-netdev",
+  optionList("tap", "id=net0", `ifname=${spec.network.tap}`, "script=no", "downscript=no", "vhost=off"),
+  "-device",
+  optionList("virtio-net-device", "netdev=net0", `mac=${spec.network.mac}`),
   // A guest without a source of randomness waits for seconds before sshd has a key.
   "-object",
   "rng-random,id=entropy,filename=/dev/urandom",
