@@ -2,8 +2,6 @@
 import type { VmmName } from "../spec/vm.ts";
 import type { VmmDriver, VmmProbe } from "./driver.ts";
 
-export { checkKernelFiles } from "./kernel-file.ts";
-
 import { qemuDriver } from "./qemu/driver.ts";
 
 export const drivers: Readonly<Record<VmmName, VmmDriver>> = {

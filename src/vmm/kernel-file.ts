@@ -19,7 +19,7 @@ const headOf = (path: string): Promise<Uint8Array> =>
     throw fail("vmm.kernel_unusable", { path, detail: `it cannot be read (${describeUnknown(error)})` }, error);
   });
 
-/** The kernel by its magic, initramfs and modules by being there and not empty; to be asked before anything is spawned. Errors: vmm.kernel_unusable. */
+/** As `VmmDriver.checkKernel`: the kernel by its magic, initramfs and modules by being there and not empty. */
 export const checkKernelFiles = async (kernel: KernelFiles): Promise<void> => {
   const found = detectKernelFormat(await headOf(kernel.kernel));
   if (!found.ok) throw fail("vmm.kernel_unusable", { path: kernel.kernel, detail: found.detail });

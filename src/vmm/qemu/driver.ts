@@ -1,5 +1,6 @@
 // The QEMU microvm driver: its facts, and the functions that make it up.
 import type { VmmDriver } from "../driver.ts";
+import { checkKernelFiles } from "../kernel-file.ts";
 import { attachQemu } from "./control.ts";
 import { channelSocketPath, launchQemu } from "./launch.ts";
 import { probeQemu } from "./probe.ts";
@@ -10,5 +11,6 @@ export const qemuDriver: VmmDriver = {
   probe: probeQemu,
   channelAddress: ({ runtimeDir }) => ({ kind: "stream-socket", path: channelSocketPath(runtimeDir) }),
   launch: launchQemu,
+  checkKernel: checkKernelFiles,
   attach: attachQemu,
 };
