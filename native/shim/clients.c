@@ -228,10 +228,8 @@ static struct client *place_for(int64_t now_ms)
     return oldest;
 }
 
-void clients_accept(int listener, int64_t now_ms)
+static void admit(int fd, int64_t now_ms)
 {
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;
     struct client *client = place_for(now_ms);
     if (client == NULL) {
         static const char busy[] = "error busy\n";
@@ -246,6 +244,15 @@ void clients_accept(int listener, int64_t now_ms)
     client->heard_ms = now_ms;
     client->line_bytes = 0;
     client->reply_bytes = 0;
+}
+
+void clients_accept(int listener, int64_t now_ms)
+{
+    for (int i = 0; i < CLIENTS_MAX; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) return;
+        admit(fd, now_ms);
+    }
 }
 
 void clients_tell_watchers(const char *line)

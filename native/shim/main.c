@@ -49,6 +49,7 @@ static char boot_id[37];
 static char home_item[512];
 static int listener = -1;
 static int signals = -1;
+static int lock = -1;
 
 static bool may_restart;
 static bool is_terminating;   /* the shim itself was told to end */
@@ -153,10 +154,10 @@ static void check_dir(void)
 
 static void take_lock(void)
 {
-    int fd = open(plan.lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
-    if (fd < 0) stop_early(EXIT_SYSTEM, "lock: %s", strerror(errno));
     /* Kept open for life: the lock ends with the process, however that ends. */
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) return;
+    lock = open(plan.lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
+    if (lock < 0) stop_early(EXIT_SYSTEM, "lock: %s", strerror(errno));
+    if (flock(lock, LOCK_EX | LOCK_NB) == 0) return;
     if (errno == EWOULDBLOCK) stop_early(EXIT_RUNNING, "already running");
     stop_early(EXIT_SYSTEM, "lock: %s", strerror(errno));
 }
@@ -411,8 +412,8 @@ static void on_child_end(int wait_status)
     } else if (!again) {
         end(status.cause);
     }
+    if (is_over) return; /* its end is told with the farewell */
     tell_end("ended");
-    if (is_over) return;
     if (start(plan.restart_args > 0 ? plan.restart_argv : plan.argv) == 0) {
         tell_started(NULL);
         return;
@@ -552,6 +553,9 @@ static void say_farewell(void)
     int64_t until = now_ms() + FAREWELL_MS;
     unlink(plan.control);
     close(listener);
+    /* Who hears of the end may start the VM again at once: nothing here touches its files any more. */
+    flock(lock, LOCK_UN);
+    tell_end("ended");
     tell_end("exit");
     while (clients_have_output() && now_ms() < until) {
         struct pollfd fds[CLIENTS_MAX];
@@ -598,7 +602,7 @@ int main(int argc, char **argv)
         unlink(plan.control);
         stop_early(EXIT_SYSTEM, "cannot start %s: %s", plan.argv[0], strerror(error));
     }
-    if (listen(listener, 32) != 0) stop_early(EXIT_SYSTEM, "control: %s", strerror(errno));
+    if (listen(listener, 128) != 0) stop_early(EXIT_SYSTEM, "control: %s", strerror(errno));
     let_go_of_stderr();
     while (!is_over) turn();
     say_farewell();

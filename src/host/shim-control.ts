@@ -54,8 +54,13 @@ export type ShimControl = {
   close(): void;
 };
 
-const REQUEST_TIMEOUT_MS = 2000;
+const REQUEST_TIMEOUT_MS = 5000;
+/** All of a shim's places are taken: idle clients lose theirs after 2 s. */
+const BUSY_RETRY_MS = 20;
+/** Bun calls a full backlog (EAGAIN) refused too, so that one refusal is no proof that nobody listens. */
+const REFUSALS_MAX = 3;
 const NEWLINE = 10;
+const HELD_MAX_BYTES = 65_536;
 /** Longer than any line of the protocol. */
 const LINE_MAX_BYTES = 1024;
 
@@ -102,45 +107,71 @@ type Wire = {
   rest(): AsyncGenerator<Uint8Array, void>;
 };
 
+/** Collects what comes from the first byte on, and holds the shim back when nobody takes it. */
 const makeWire = (socket: Socket): Wire => {
-  const chunks: AsyncIterator<Buffer> = socket[Symbol.asyncIterator]();
-  let held = Buffer.alloc(0);
-  const line = async (): Promise<string | null> => {
-    for (;;) {
-      const end = held.indexOf(NEWLINE);
-      if (end >= 0) {
-        const text = held.subarray(0, end).toString("latin1");
-        held = held.subarray(end + 1);
-        return text;
+  let held: Buffer[] = [];
+  let heldBytes = 0;
+  let hasEnded = false;
+  let wake = () => {};
+  socket.on("data", (bytes: Buffer) => {
+    held.push(bytes);
+    heldBytes += bytes.length;
+    if (heldBytes > HELD_MAX_BYTES) socket.pause();
+    wake();
+  });
+  const finish = () => {
+    hasEnded = true;
+    wake();
+  };
+  socket.on("end", finish);
+  socket.on("close", finish);
+  // "close" follows; without a listener the error would end the daemon.
+  socket.on("error", () => {});
+
+  const take = async (): Promise<Buffer | null> => {
+    while (held.length === 0 && !hasEnded) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      wake = resolve;
+      await promise;
+    }
+    if (held.length === 0) return null;
+    const all = Buffer.concat(held);
+    held = [];
+    heldBytes = 0;
+    socket.resume();
+    return all;
+  };
+  const giveBack = (bytes: Buffer) => {
+    if (bytes.length > 0) held.unshift(bytes);
+    heldBytes += bytes.length;
+  };
+  return {
+    socket,
+    async line() {
+      let start = Buffer.alloc(0);
+      while (start.length <= LINE_MAX_BYTES) {
+        const bytes = await take();
+        if (bytes === null) return null;
+        start = Buffer.concat([start, bytes]);
+        const end = start.indexOf(NEWLINE);
+        if (end < 0) continue;
+        giveBack(start.subarray(end + 1));
+        return start.subarray(0, end).toString("latin1");
       }
-      if (held.length > LINE_MAX_BYTES) return null;
-      const next = await chunks.next();
-      if (next.done) return null;
-      held = Buffer.concat([held, next.value]);
-    }
+      return null;
+    },
+    async *rest() {
+      for (let bytes = await take(); bytes !== null; bytes = await take()) yield bytes;
+    },
   };
-  const rest = async function* () {
-    if (held.length > 0) yield held;
-    for (;;) {
-      const next = await chunks.next();
-      if (next.done) return;
-      yield next.value;
-    }
-  };
-  return { socket, line, rest };
 };
 
-/** Connects by connect-time errors only: what happens later belongs to the reader. */
-const openSocket = (path: string): Promise<Socket> =>
+const openWire = (path: string): Promise<Wire> =>
   new Promise((resolve, reject) => {
     const socket = createConnection({ path });
+    const wire = makeWire(socket);
     socket.once("error", reject);
-    socket.once("connect", () => {
-      socket.off("error", reject);
-      // Without a listener an error after the last read would end the daemon.
-      socket.on("error", () => {});
-      resolve(socket);
-    });
+    socket.once("connect", () => resolve(wire));
   });
 
 /** The control of the shim that listens at `path`; nothing is connected before the first call. `vm` names it in errors. */
@@ -156,28 +187,39 @@ export const connectShim = (options: { path: string; vm: string }): ShimControl 
     const timer = setTimeout(() => stop(fail("vmm.shim_timeout", { vm, waitedMs: timeoutMs })), timeoutMs);
     const onAbort = () => stop(limits.signal?.reason);
     limits.signal?.addEventListener("abort", onAbort, { once: true });
-    let socket: Socket | null = null;
+    let wire: Wire | null = null;
+    let refusals = 0;
     let isStopped = false;
-    const talk = async () => {
-      socket = await openSocket(path).catch((error) => {
-        throw fail("vmm.shim_lost", { vm }, error);
+    const talk = async (): Promise<{ wire: Wire; answer: string }> => {
+      const opened = await openWire(path).catch((error) => {
+        if (error.code !== "ECONNREFUSED" || refusals++ >= REFUSALS_MAX) throw fail("vmm.shim_lost", { vm }, error);
+        return null;
       });
-      if (isStopped) socket.destroy();
-      const opened = socket;
-      open.add(opened);
-      opened.once("close", () => open.delete(opened));
-      opened.write(`${request}\n`);
-      const wire = makeWire(opened);
-      const answer = await wire.line().catch(() => null);
+      if (opened === null) {
+        await Bun.sleep(BUSY_RETRY_MS);
+        return talk();
+      }
+      wire = opened;
+      if (isStopped) opened.socket.destroy();
+      open.add(opened.socket);
+      opened.socket.once("close", () => open.delete(opened.socket));
+      opened.socket.write(`${request}\n`);
+      const answer = await opened.line();
+      // Hung up without an answer: it had no place for us, or it is gone, which connecting again tells.
+      if ((answer === null || answer === "error busy") && !isStopped) {
+        opened.socket.destroy();
+        await Bun.sleep(BUSY_RETRY_MS);
+        return talk();
+      }
       if (answer === null || answer.startsWith("error ")) throw fail("vmm.shim_lost", { vm }, answer);
-      return { wire, answer };
+      return { wire: opened, answer };
     };
     try {
       if (limits.signal?.aborted) onAbort();
       return await Promise.race([stopped, talk()]);
     } catch (error) {
       isStopped = true;
-      (socket as Socket | null)?.destroy();
+      (wire as Wire | null)?.socket.destroy();
       throw error;
     } finally {
       clearTimeout(timer);
@@ -196,7 +238,7 @@ export const connectShim = (options: { path: string; vm: string }): ShimControl 
     const onAbort = () => wire.socket.destroy();
     limits.signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      for (let line: string | null = answer; line !== null; line = await wire.line().catch(() => null)) {
+      for (let line: string | null = answer; line !== null; line = await wire.line()) {
         const event = parseShimEvent(line);
         if (event) yield event;
         if (event?.type === "exit") return;

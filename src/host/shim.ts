@@ -46,6 +46,7 @@ const START_TIMEOUT_MS = 5000;
 export const launchShim = async (launch: ShimLaunch): Promise<ShimIdentity> => {
   const { vm, signal, timeoutMs = START_TIMEOUT_MS } = launch;
   signal?.throwIfAborted();
+  const until = performance.now() + timeoutMs;
   const child = Bun.spawn([launch.shimPath, launch.planPath], {
     cwd: "/",
     env: { HOME: process.env.HOME ?? "/" },
@@ -54,8 +55,9 @@ export const launchShim = async (launch: ShimLaunch): Promise<ShimIdentity> => {
   });
   child.unref();
   const stderr = new Response(child.stderr).text().catch(() => "");
+  // The shim lets go of its stderr once it listens: until then there is nobody to ask.
+  await settled(stderr, { timeoutMs, signal });
   const control = connectShim({ path: launch.controlPath, vm });
-  const until = performance.now() + timeoutMs;
   try {
     for (;;) {
       signal?.throwIfAborted();
@@ -86,6 +88,22 @@ export const launchShim = async (launch: ShimLaunch): Promise<ShimIdentity> => {
     control.close();
   }
 };
+
+/** Waits for `work` to end in any way, for the time to be over or for the signal. */
+const settled = (
+  work: Promise<unknown>,
+  limits: { timeoutMs: number; signal: AbortSignal | undefined },
+): Promise<void> =>
+  new Promise((resolve) => {
+    const finish = () => {
+      clearTimeout(timer);
+      limits.signal?.removeEventListener("abort", finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, limits.timeoutMs);
+    limits.signal?.addEventListener("abort", finish);
+    void work.then(finish, finish);
+  });
 
 /** Ends a shim that is still our child, and with it its VMM: asks it, then lets the kernel do it (PR_SET_PDEATHSIG). */
 const giveUp = async (child: Bun.Subprocess): Promise<void> => {

@@ -55,14 +55,16 @@ describe("hostile clients", () => {
     deaf.destroy();
   });
 
-  test("at most 16 clients are served; the one too many is told, and an idle one makes room after 2 s", async () => {
+  test("at most 16 clients are served; those too many are told, and an idle one makes room after 2 s", async () => {
     const { control, plan, identity } = await bench.start(STAY);
-    const idle = await Promise.all(Array.from({ length: 16 }, () => openRaw(plan.control)));
-    const refused = await openRaw(plan.control);
-    await until("refused", refused.isClosed);
-    expect(refused.text()).toBe("error busy\n");
+    const idle = await Promise.all(Array.from({ length: 20 }, () => openRaw(plan.control)));
+    // Five when the launch's own connection was still being hung up.
+    const refused = () => idle.filter(({ isClosed }) => isClosed());
+    await until("four are refused", () => refused().length >= 4);
+    for (const one of refused()) expect(one.text()).toBe("error busy\n");
+    const refusals = refused().length;
     await until("room was made", async () => (await control.hello().catch(() => null)) !== null);
-    await until("an idle one was dropped", () => idle.some(({ isClosed }) => isClosed()));
+    await until("an idle one was dropped", () => refused().length > refusals);
     expect((await memoryKiB(identity.shimPid)).rss).toBeLessThanOrEqual(1024);
     for (const { socket } of idle) socket.destroy();
   });
@@ -71,7 +73,8 @@ describe("hostile clients", () => {
     const { control } = await bench.start(STAY);
     const streams: ShimConsole[] = [];
     for (let i = 0; i < 12; i++) streams.push(await control.attach());
-    expect(hasCode(await control.attach().catch((error) => error), "vmm.shim_lost")).toBe(true);
+    const one = await control.attach({ timeoutMs: 100 }).catch((error) => error);
+    expect(hasCode(one, "vmm.shim_timeout")).toBe(true);
     expect((await control.hello()).starts).toBe(1);
     for (const stream of streams) stream.close();
   });
