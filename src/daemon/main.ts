@@ -3,16 +3,17 @@ import { randomBytes } from "node:crypto";
 import { createKeyedLock } from "../engine/lock.ts";
 import { openGuestChannel } from "../guest/channel.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
-import { openHost } from "../host/linux.ts";
+import { findRootLaunch, openHost } from "../host/linux.ts";
 import { readLockPid, tryLockFile } from "../host/lock.ts";
 import { findNative } from "../host/native.ts";
+import type { RootLaunch } from "../host/root-launch.ts";
 import { connectShim, launchShim, readShimStatus } from "../host/shim.ts";
 import { createImageService } from "../image/images.ts";
 import { createNetwork } from "../net/network.ts";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import type { Handlers } from "../spec/rpc/contract.ts";
 import { openStore } from "../store/store.ts";
-import { driverOrder, drivers } from "../vmm/index.ts";
+import { drivers } from "../vmm/index.ts";
 import { createTscMeter } from "../vmm/tsc.ts";
 import { createEventBus } from "./bus.ts";
 import { openConfig } from "./config-file.ts";
@@ -59,11 +60,19 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     randomBytes(Math.ceil(digits / 2))
       .toString("hex")
       .slice(0, digits);
-  const images = createImageService({ store, host, paths, native, log, now: () => new Date(), randomHex });
+  const images = createImageService({
+    store,
+    host,
+    paths,
+    native,
+    version: options.version,
+    now: () => new Date(),
+    clock: () => performance.now(),
+    randomHex,
+  });
   const names = await openNameService({ config: config.current, network, log });
   const vmms = createVmmFinder({
     drivers,
-    order: driverOrder,
     host,
     cacheDir: paths.cacheDir,
     kernel: () => images.anyKernel(),
@@ -115,7 +124,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
       config,
       busy: () => server.busy(),
       stop: stop.resolve,
-      privilege: () => host.root.describe(),
+      privilege: () => describeLaunch(findRootLaunch()),
     }),
   };
   const server = serveRpc({
@@ -148,5 +157,13 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   lock.release();
   return 0;
 };
+
+/** How operations that need root would be run just now, in words. */
+const describeLaunch = (launch: RootLaunch): string =>
+  launch.kind === "refusal"
+    ? `not available: ${launch.detail}`
+    : launch.argv0 === null
+      ? `by sudo: ${launch.argv.join(" ")}`
+      : "directly, as root";
 
 const detailOf = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error));

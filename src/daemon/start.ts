@@ -2,14 +2,14 @@
 import { createHash } from "node:crypto";
 import { planDocument, renderDocument } from "../core/guest-document.ts";
 import type { Step } from "../engine/step.ts";
-import { planShim, renderShimPlan } from "../host/shim.ts";
+import { planShim, renderShimPlan, type ShimControl } from "../host/shim.ts";
 import { fail } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
-import type { VmmControl, VmmDriver } from "../vmm/driver.ts";
+import type { EarlyEnd, VmmControl, VmmDriver } from "../vmm/driver.ts";
 import type { Context } from "./context.ts";
 import { endVmm, type Rung } from "./ladder.ts";
 import { openLive } from "./live.ts";
-import { untilReady } from "./ready.ts";
+import { sanitise, untilReady } from "./ready.ts";
 
 export type StartOptions = {
   driver: VmmDriver;
@@ -22,6 +22,7 @@ export type StartOptions = {
 
 const LAUNCH_TIMEOUT_MS = 10_000;
 const ATTACH_TIMEOUT_MS = 10_000;
+const STDERR_TAIL_BYTES = 2000;
 
 /** The steps of a start, from its plan alone: recovery makes the same list from a stored plan in order to undo it. */
 export const startSteps = (context: Context, plan: StartPlan, options: StartOptions): readonly Step[] => {
@@ -89,7 +90,14 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
     {
       name: "vmm.boot",
       run: async (signal) => {
-        control = await options.driver.attach(plan.launch, { vm: name, timeoutMs: ATTACH_TIMEOUT_MS, signal });
+        const shim = shims.connect({ path: plan.paths.shimControl, vm: name });
+        try {
+          const timeoutMs = ATTACH_TIMEOUT_MS;
+          const ended = earlyEnd(context, plan, shim);
+          control = await options.driver.attach(plan.launch, { vm: name, timeoutMs, signal, ended });
+        } finally {
+          shim.close();
+        }
         const identity = await control.identify();
         if (identity !== id)
           throw fail("vmm.api_failed", { vm: name, call: "identify", detail: `it says ${identity}` });
@@ -113,6 +121,15 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
       undo: async () => names.withdraw(plan),
     },
   ];
+};
+
+/** What the shim says of a VMM that ends before anybody could talk to it; never settles while it runs. */
+const earlyEnd = async (context: Context, plan: StartPlan, shim: ShimControl): Promise<EarlyEnd> => {
+  const exitCode = await shim.untilExit().then(
+    ({ code }) => code,
+    () => null,
+  );
+  return { exitCode, stderr: sanitise(await context.host.files.tail(plan.paths.vmmLog, STDERR_TAIL_BYTES)).trim() };
 };
 
 /** The parts of the document that lie in files: keys, certificates, the first-boot script. */

@@ -1,63 +1,69 @@
-// Finds out once per daemon which VMM works on this host, and remembers why.
-
+// Finds out once per daemon which VMMs work on this host, and remembers why.
 import type { Host } from "../host/host.ts";
 import { fail } from "../spec/errors.ts";
-import type { VmmName } from "../spec/vm.ts";
+import { VmmName } from "../spec/vm.ts";
 import type { VmmDriver, VmmProbe } from "../vmm/driver.ts";
+import { chooseDriver, type Probes } from "../vmm/index.ts";
 import type { ChosenVmm } from "./context.ts";
 
 export type VmmFinder = {
+  /** Null means `auto`. Errors: vmm.unavailable, host.command_missing. */
   choose(wish: VmmName | null): Promise<ChosenVmm>;
   reason(name: VmmName): string;
 };
 
+/** A guest under emulation needs seconds to its first line; two are tried at most. */
 const PROBE_TIMEOUT_MS = 60_000;
 
 export const createVmmFinder = (options: {
   drivers: Readonly<Record<VmmName, VmmDriver>>;
-  /** Best first; `auto` takes the first that works. */
-  order: readonly VmmName[];
   host: Host;
   cacheDir: string;
   /** A kernel that VMs here use, for proving KVM; null while there is no image. */
   kernel: () => string | null;
   tscKhz: (accelerator: "kvm" | "tcg") => Promise<number | null>;
 }): VmmFinder => {
-  const { drivers, order, host, cacheDir } = options;
+  const { drivers, host, cacheDir } = options;
   const known = new Map<VmmName, VmmProbe>();
 
   const probe = async (name: VmmName): Promise<VmmProbe> => {
     const cached = known.get(name);
-    // A VMM that was missing may have been installed since; one that was found stays.
-    if (cached?.ok) return cached;
+    if (cached) return cached;
     const { bootId } = await host.facts();
     await host.files.makeDir(cacheDir);
+    const kernel = options.kernel();
     const found = await drivers[name].probe({
       cacheDir,
       bootId,
       processes: host.processes,
-      kernel: options.kernel(),
+      kernel,
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
     });
-    if (options.kernel() !== null || !found.ok) known.set(name, found);
+    // A VMM that was missing may be installed any moment, and KVM is not proved without a kernel: both are asked again.
+    if (found.ok && kernel !== null) known.set(name, found);
     return found;
   };
 
   return {
     reason: (name) => known.get(name)?.reason ?? "not asked since the daemon started",
     choose: async (wish) => {
-      const refusals: string[] = [];
-      for (const name of wish === null ? order : [wish]) {
-        const found = await probe(name);
-        if (found.ok) {
-          const { binary, accelerator, reason } = found;
-          return { driver: drivers[name], binary, accelerator, reason, tscKhz: await options.tscKhz(accelerator) };
-        }
-        if (wish !== null && found.package !== null)
-          throw fail("host.command_missing", { command: name, package: found.package });
-        refusals.push(found.reason);
-      }
-      throw fail("vmm.unavailable", { vmm: wish ?? "any VMM", detail: refusals.join("; ") });
+      const names = wish === null ? VmmName.options : [wish];
+      const probes = Object.fromEntries(
+        await Promise.all(names.map(async (name) => [name, await probe(name)] as const)),
+      ) as Probes;
+      const choice = chooseDriver(wish ?? "auto", probes);
+      const [missing] = choice.ok ? [] : choice.packages;
+      if (missing !== undefined) throw fail("host.command_missing", { command: choice.vmm, package: missing });
+      if (!choice.ok) throw fail("vmm.unavailable", { vmm: choice.vmm, detail: choice.reason });
+      const found = probes[choice.vmm];
+      if (!found.ok) throw fail("vmm.unavailable", { vmm: choice.vmm, detail: found.reason });
+      return {
+        driver: drivers[choice.vmm],
+        binary: found.binary,
+        accelerator: choice.accelerator,
+        reason: choice.reason,
+        tscKhz: await options.tscKhz(choice.accelerator),
+      };
     },
   };
 };

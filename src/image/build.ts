@@ -1,0 +1,217 @@
+// Builds an image by the scripts in images/: kernel object and root file system side by side, then kept as one, or nothing is left.
+import { createHash } from "node:crypto";
+import { runSteps, type Step, undoSteps } from "../engine/step.ts";
+import { requireNative } from "../host/native.ts";
+import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
+import type { ImageRecord } from "../spec/records.ts";
+import type { ImageCaller } from "./image-service.ts";
+import type { ImageContext } from "./images.ts";
+import { keepKernel } from "./kernels.ts";
+
+const BUILD_TIMEOUT_MS = 30 * 60_000;
+/** Work files of mmdebstrap, the tree and the image, at the same time. */
+const NEEDED_MIB = 3000;
+const SUITE = "trixie";
+/** The one image that `debian`, the default of `vm.image`, means. */
+const DEFAULT_NAME = "debian-13";
+
+type BuildInput = { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean };
+
+/** What a build owns before it is kept; stored with the journal, so that a crash is undone by these names. */
+type BuildPlan = { version: 1; imageId: string; workDir: string; imageDir: string };
+
+const stepsOf = (
+  context: ImageContext,
+  plan: BuildPlan,
+  run: { parts: (signal: AbortSignal) => Promise<void>; keep: () => Promise<void> } | null,
+): readonly Step[] => {
+  const { host } = context;
+  const nothing = async () => {};
+  return [
+    { name: "work.make", run: () => host.files.makeDir(plan.workDir), undo: () => host.files.removeTree(plan.workDir) },
+    { name: "parts.build", run: run?.parts ?? nothing, undo: nothing },
+    { name: "image.keep", run: run?.keep ?? nothing, undo: () => host.files.removeTree(plan.imageDir) },
+  ];
+};
+
+export const buildImage = async (
+  context: ImageContext,
+  input: BuildInput,
+  caller: ImageCaller,
+): Promise<ImageRecord> => {
+  const { store, host, paths, native, clock } = context;
+  const existing = store.images.byName(input.name);
+  if (existing && existing.name === input.name && !input.replace) throw fail("image.name_taken", { name: input.name });
+  requireNative(`${native.imageScripts}/customize.sh`);
+  requireNative(`${native.guestHelpers}/banger-init`);
+  await host.files.makeDir(paths.imagesDir);
+  await host.files.makeDir(paths.kernelsDir);
+  const freeMiB = await host.files.freeMiB(paths.imagesDir);
+  if (freeMiB < NEEDED_MIB) throw fail("host.no_space", { path: paths.imagesDir, neededMiB: NEEDED_MIB, freeMiB });
+
+  const imageId = context.randomHex(12);
+  const plan: BuildPlan = {
+    version: 1,
+    imageId,
+    workDir: `${paths.imagesDir}/.building-${imageId}`,
+    imageDir: `${paths.imagesDir}/${imageId}`,
+  };
+  let record: ImageRecord | null = null;
+  const steps = stepsOf(context, plan, {
+    parts: (signal) => buildParts(context, plan, { input, caller, signal }),
+    keep: async () => {
+      record = await keepImage(context, plan, { input, existing });
+    },
+  });
+  const operation = store.journal.beginOperation({
+    kind: "image.build",
+    subject: imageId,
+    plan,
+    requestedBy: caller.requestedBy,
+  });
+  const journal = store.journal.journalFor(operation);
+  try {
+    await runSteps({
+      steps,
+      journal,
+      signal: caller.signal,
+      clock,
+      observe: (event) => caller.emit({ kind: "step", operation: "image.build", ...event }),
+    });
+  } catch (error) {
+    if (journal.standing().length === 0) store.journal.close(operation, "undone", describeUnknown(error));
+    if (caller.signal.aborted) throw fail("operation.cancelled", { operation: "The build" }, error);
+    throw error;
+  }
+  store.journal.close(operation, "done");
+  if (!record) throw fail("internal.bug", { detail: "a build ended without an image" });
+  return record;
+};
+
+/** Undoes the builds that a crash of the daemon interrupted. */
+export const undoImageOperations = async (context: ImageContext): Promise<void> => {
+  const { store, clock } = context;
+  for (const operation of store.journal.open()) {
+    if (operation.kind !== "image.build" && operation.kind !== "image.register") continue;
+    const plan = operation.plan as BuildPlan;
+    // The last step had ended: the image is in the records, and only the work directory is left.
+    if (store.images.get(operation.subject)) {
+      await context.host.files.removeTree(plan.workDir);
+      store.journal.close(operation.id, "done");
+      continue;
+    }
+    const journal = store.journal.journalFor(operation.id);
+    const failures = await undoSteps({ steps: stepsOf(context, plan, null), journal, clock, observe: () => {} });
+    if (failures.length === 0) store.journal.close(operation.id, "undone");
+  }
+};
+
+/** Kernel and root have nothing to do with each other, and each keeps one core busy. The first failure ends the other. */
+const buildParts = async (
+  context: ImageContext,
+  plan: BuildPlan,
+  build: { input: BuildInput; caller: ImageCaller; signal: AbortSignal },
+): Promise<void> => {
+  const { host, native } = context;
+  const { input, caller } = build;
+  const other = new AbortController();
+  const signal = AbortSignal.any([build.signal, other.signal]);
+  const mirror = input.mirror ? ["--mirror", input.mirror] : [];
+  const packages = `${plan.workDir}/packages.wanted`;
+  const lists = ["--packages", `${native.imageScripts}/packages/debian-13.txt`];
+  if (input.package.length > 0) {
+    await host.files.writeAtomic(packages, `${input.package.join("\n")}\n`, 0o644);
+    lists.push("--packages", packages);
+  }
+  const script = async (step: string, name: string, args: readonly string[]) => {
+    const said: string[] = [];
+    try {
+      const { exitCode } = await host.processes.runCommand({
+        argv: ["/bin/sh", requireNative(`${native.imageScripts}/${name}`), ...args],
+        timeoutMs: BUILD_TIMEOUT_MS,
+        signal,
+        onLine: (line) => {
+          said.push(line);
+          if (said.length > 12) said.shift();
+          const note = /^step: (.*)/.exec(line)?.[1];
+          if (note !== undefined) caller.emit({ kind: "note", text: note });
+        },
+      });
+      if (exitCode !== 0) throw fail("image.build_failed", { image: input.name, step, detail: said.join("\n") });
+    } catch (error) {
+      // The cause is the first failure; the other script only ended because of it.
+      other.abort(
+        isBangerError(error)
+          ? error
+          : fail("image.build_failed", { image: input.name, step, detail: describeUnknown(error) }),
+      );
+      throw error;
+    }
+  };
+  const helpers = ["--guest-helpers", native.guestHelpers, "--suite", SUITE, ...mirror];
+  const results = await Promise.allSettled([
+    script("the kernel", "debian-kernel.sh", ["--output", `${plan.workDir}/kernel`, ...helpers]),
+    script("the root file system", "customize.sh", [
+      ...["--output", `${plan.workDir}/rootfs.ext4`, "--manifest", `${plan.workDir}/packages.txt`],
+      ...[...lists, ...helpers],
+    ]),
+  ]);
+  const failed = results.find((result) => result.status === "rejected");
+  if (failed) throw other.signal.aborted ? other.signal.reason : failed.reason;
+};
+
+/** Moves what was built to its place and writes the record, which is what makes it an image. */
+const keepImage = async (
+  context: ImageContext,
+  plan: BuildPlan,
+  build: { input: BuildInput; existing: ImageRecord | null },
+): Promise<ImageRecord> => {
+  const { store, host, native } = context;
+  const { input, existing } = build;
+  const kernel = await keepKernel(context, `${plan.workDir}/kernel`);
+  const packages = ((await host.files.read(`${plan.workDir}/packages.txt`)) ?? "").split("\n").filter(Boolean);
+  const rootMiB = await host.files.sizeMiB(`${plan.workDir}/rootfs.ext4`);
+  if (rootMiB === null)
+    throw fail("image.build_failed", { image: input.name, step: "the root file system", detail: "there is none" });
+  await host.files.makeDir(plan.imageDir);
+  await host.files.rename(`${plan.workDir}/rootfs.ext4`, `${plan.imageDir}/rootfs.ext4`);
+  const record: ImageRecord = {
+    id: plan.imageId,
+    name: input.name,
+    aliases: input.name === DEFAULT_NAME ? ["debian"] : [],
+    dir: plan.imageDir,
+    sizeMiB: rootMiB,
+    usedMiB: await host.files.diskUsedMiB(plan.imageDir),
+    kernelId: kernel.id,
+    helperVersion: context.version,
+    createdAt: context.now().toISOString(),
+    origin: {
+      how: "built",
+      details: {
+        suite: SUITE,
+        mirror: input.mirror ?? null,
+        packages,
+        scripts: await hashScripts(context, native.imageScripts),
+      },
+    },
+  };
+  store.transaction(() => {
+    // VMs made from the old one keep it under another name until they are gone.
+    if (existing && existing.name === input.name)
+      store.images.rename(existing.id, { name: `${existing.name}-${existing.id.slice(0, 6)}`, aliases: [] });
+    store.images.insert(record);
+  });
+  await host.files.removeTree(plan.workDir);
+  return record;
+};
+
+const hashScripts = async ({ host }: ImageContext, directory: string): Promise<Record<string, string>> => {
+  const scripts = (await host.files.list(directory)).filter(({ name }) => name.endsWith(".sh"));
+  const entries = await Promise.all(
+    scripts.map(async ({ name }) => {
+      const text = (await host.files.read(`${directory}/${name}`)) ?? "";
+      return [`images/${name}`, createHash("sha256").update(text).digest("hex")] as const;
+    }),
+  );
+  return Object.fromEntries(entries);
+};

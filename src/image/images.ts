@@ -1,0 +1,154 @@
+// The images of an instance: found by name, listed with their real size, deleted when nobody uses them.
+import { nearest } from "../core/resolve-vm.ts";
+import type { FilePort, Host } from "../host/host.ts";
+import type { NativePaths } from "../host/native.ts";
+import { fail } from "../spec/errors.ts";
+import type { Image, ImageOrigin } from "../spec/image.ts";
+import type { ImageRecord, KernelRecord } from "../spec/records.ts";
+import type { Store } from "../store/store.ts";
+import type { KernelFiles } from "../vmm/driver.ts";
+import { buildImage, undoImageOperations } from "./build.ts";
+import type { ImageService } from "./image-service.ts";
+import { registerImage } from "./register.ts";
+
+export type ImageContext = {
+  store: Store;
+  host: Host;
+  paths: { imagesDir: string; kernelsDir: string };
+  native: NativePaths;
+  version: string;
+  now: () => Date;
+  clock: () => number;
+  randomHex: (digits: number) => string;
+};
+
+export const rootPathOf = (image: Pick<ImageRecord, "dir">): string => `${image.dir}/rootfs.ext4`;
+
+/** The uncompressed kernel boots faster than the one that unpacks itself, where a bundle has both. */
+export const kernelFilesOf = async (files: FilePort, kernel: KernelRecord): Promise<KernelFiles | null> => {
+  const present = new Set((await files.list(kernel.dir)).map(({ name }) => name));
+  const file = (name: string) => (present.has(name) ? `${kernel.dir}/${name}` : null);
+  const binary = file("vmlinux") ?? file("vmlinuz");
+  if (binary === null) return null;
+  return { kernel: binary, initramfs: file("initramfs"), modules: file("modules.squashfs"), cmdline: kernel.cmdline };
+};
+
+export const createImageService = (context: ImageContext): ImageService & { anyKernel: () => string | null } => {
+  const { store, host } = context;
+
+  const resolve = (ref: string): ImageRecord => {
+    const images = store.images.all();
+    const exact = store.images.byName(ref) ?? images.find(({ id }) => id === ref);
+    if (exact) return exact;
+    const matches = images.filter(({ id, name }) => name.startsWith(ref) || (ref.length >= 3 && id.startsWith(ref)));
+    if (matches.length === 1 && matches[0]) return matches[0];
+    const names = images.flatMap(({ name, aliases }) => [name, ...aliases]);
+    const meant = nearest(ref, names);
+    throw fail("image.not_found", { image: ref, known: meant.length > 0 ? meant : names.slice(0, 8) });
+  };
+
+  const usersOf = (image: ImageRecord): string[] =>
+    store.vms.all().flatMap(({ spec }) => (spec.imageId === image.id ? [spec.name] : []));
+
+  const view = async (image: ImageRecord): Promise<Image> => ({
+    id: image.id,
+    name: image.name,
+    aliases: image.aliases,
+    isDefault: image.aliases.includes("debian"),
+    sizeMiB: Math.round(image.sizeMiB),
+    usedMiB: Math.round(await host.files.diskUsedMiB(image.dir)),
+    kernel: image.kernelId,
+    kernelRelease: store.kernels.get(image.kernelId)?.release ?? "unknown",
+    helperVersion: image.helperVersion,
+    origin: image.origin.how,
+    usedBy: usersOf(image),
+    createdAt: image.createdAt,
+  });
+
+  return {
+    resolve,
+    anyKernel: () => {
+      const newest = store.kernels.all().at(-1);
+      return newest ? `${newest.dir}/vmlinux` : null;
+    },
+    rootOf: async (image) => {
+      const path = rootPathOf(image);
+      const sizeMiB = await host.files.sizeMiB(path);
+      if (sizeMiB === null) throw fail("image.broken", { image: image.name, detail: `${path} is gone` });
+      if (sizeMiB < image.sizeMiB)
+        throw fail("image.broken", {
+          image: image.name,
+          detail: `${path} was cut short: ${sizeMiB} MiB instead of ${image.sizeMiB}`,
+        });
+      if (image.helperVersion === null) throw fail("image.without_helper", { image: image.name });
+      return { path, sizeMiB };
+    },
+    kernelOf: async (kernelId, image) => {
+      const kernel = store.kernels.get(kernelId);
+      const files = kernel && (await kernelFilesOf(host.files, kernel));
+      if (!files) throw fail("image.broken", { image, detail: `its kernel ${kernelId} is gone` });
+      return files;
+    },
+    build: async (input, caller) => view(await buildImage(context, input, caller)),
+    register: async (input, caller) => {
+      const kernelId = resolve(input.kernelOf ?? "debian").kernelId;
+      return view(await registerImage(context, { name: input.name, path: input.path, kernelId }, caller));
+    },
+    list: () => Promise.all(store.images.all().map(view)),
+    show: async (ref) => {
+      const image = resolve(ref);
+      return { ...(await view(image)), made: originOf(image) };
+    },
+    remove: async (ref) => {
+      const image = resolve(ref);
+      const vms = usersOf(image);
+      if (vms.length > 0) throw fail("image.in_use", { image: image.name, vms });
+      // The record goes first: files without a record are pruned, a record without files would be a broken image.
+      store.images.remove(image.id);
+      await host.files.removeTree(image.dir);
+      return { id: image.id, name: image.name };
+    },
+    prune: (options) => prune(context, options),
+    recover: () => undoImageOperations(context),
+  };
+};
+
+const originOf = ({ origin }: ImageRecord): ImageOrigin => ({
+  how: origin.how,
+  suite: (origin.details.suite as string | undefined) ?? null,
+  mirror: (origin.details.mirror as string | undefined) ?? null,
+  packages: (origin.details.packages as string[] | undefined) ?? [],
+  scripts: (origin.details.scripts as Record<string, string> | undefined) ?? {},
+  source: (origin.details.source as string | undefined) ?? null,
+});
+
+/** Kernels that no VM pins and no image names, and directories that no record owns. */
+const prune = async (context: ImageContext, options: { dryRun: boolean }) => {
+  const { store, host, paths } = context;
+  const images = store.images.all();
+  const pinned = new Set([
+    ...images.map(({ kernelId }) => kernelId),
+    ...store.vms.all().map(({ spec }) => spec.kernelId),
+  ]);
+  const kernels = store.kernels.all();
+  const kept = new Set([
+    ...images.map(({ dir }) => dir),
+    ...kernels.filter(({ id }) => pinned.has(id)).map(({ dir }) => dir),
+  ]);
+  const found = await Promise.all(
+    [paths.imagesDir, paths.kernelsDir].map(async (directory) =>
+      (await host.files.list(directory)).map(({ name }) => `${directory}/${name}`),
+    ),
+  );
+  const removed: string[] = [];
+  let freedMiB = 0;
+  for (const path of found.flat().filter((candidate) => !kept.has(candidate))) {
+    freedMiB += await host.files.diskUsedMiB(path);
+    removed.push(path);
+    if (options.dryRun) continue;
+    const kernel = kernels.find(({ dir }) => dir === path);
+    if (kernel) store.kernels.remove(kernel.id);
+    await host.files.removeTree(path);
+  }
+  return { removed, freedMiB: Math.round(freedMiB) };
+};

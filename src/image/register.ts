@@ -1,0 +1,103 @@
+// Registers a root file system that somebody else made: looked into without mounting it, then copied in as one.
+import { runSteps } from "../engine/step.ts";
+import { describeUnknown, fail } from "../spec/errors.ts";
+import type { ImageRecord } from "../spec/records.ts";
+import type { ImageCaller } from "./image-service.ts";
+import type { ImageContext } from "./images.ts";
+
+const DEBUGFS_TIMEOUT_MS = 20_000;
+/** ext4's s_magic lies 56 bytes into the superblock, which begins at byte 1024 (kernel: Documentation/filesystems/ext4). */
+const EXT4_MAGIC = { offset: 1024 + 56, bytes: [0x53, 0xef] };
+
+export const registerImage = async (
+  context: ImageContext,
+  input: { name: string; path: string; kernelId: string },
+  caller: ImageCaller,
+): Promise<ImageRecord> => {
+  const { store, host, paths, clock } = context;
+  if (store.images.byName(input.name)) throw fail("image.name_taken", { name: input.name });
+  const sizeMiB = await checkRoot(context, input.path);
+  const helperVersion = await readHelper(context, input.path, input.name);
+  await host.files.makeDir(paths.imagesDir);
+  const imageId = context.randomHex(12);
+  const imageDir = `${paths.imagesDir}/${imageId}`;
+  const plan = { version: 1, imageId, workDir: `${paths.imagesDir}/.building-${imageId}`, imageDir };
+  const record = async (): Promise<ImageRecord> => ({
+    id: imageId,
+    name: input.name,
+    aliases: [],
+    dir: imageDir,
+    sizeMiB,
+    usedMiB: await host.files.diskUsedMiB(imageDir),
+    kernelId: input.kernelId,
+    helperVersion,
+    createdAt: context.now().toISOString(),
+    origin: { how: "registered", details: { source: input.path } },
+  });
+  const operation = store.journal.beginOperation({
+    kind: "image.register",
+    subject: imageId,
+    plan,
+    requestedBy: caller.requestedBy,
+  });
+  const journal = store.journal.journalFor(operation);
+  try {
+    await runSteps({
+      steps: [
+        {
+          name: "image.keep",
+          run: async (signal) => {
+            await host.files.makeDir(imageDir);
+            await host.files.cloneDisk({ from: input.path, to: `${imageDir}/rootfs.ext4`, sizeMiB, signal });
+            store.images.insert(await record());
+          },
+          undo: () => host.files.removeTree(imageDir),
+        },
+      ],
+      journal,
+      signal: caller.signal,
+      clock,
+      observe: (event) => caller.emit({ kind: "step", operation: "image.register", ...event }),
+    });
+  } catch (error) {
+    if (journal.standing().length === 0) store.journal.close(operation, "undone", describeUnknown(error));
+    throw error;
+  }
+  store.journal.close(operation, "done");
+  const registered = store.images.get(imageId);
+  if (!registered) throw fail("internal.bug", { detail: "a registered image is not in the records" });
+  return registered;
+};
+
+const notARoot = (path: string, detail: string) => fail("image.not_a_root", { path, detail });
+
+/** The size of the file, when it is an ext4 file system without a partition table around it. */
+const checkRoot = async ({ host }: ImageContext, path: string): Promise<number> => {
+  const sizeMiB = await host.files.sizeMiB(path);
+  if (sizeMiB === null) throw notARoot(path, "there is no such file");
+  const head = new Uint8Array(
+    await Bun.file(path)
+      .slice(EXT4_MAGIC.offset, EXT4_MAGIC.offset + 2)
+      .arrayBuffer(),
+  );
+  if (head[0] !== EXT4_MAGIC.bytes[0] || head[1] !== EXT4_MAGIC.bytes[1])
+    throw notARoot(path, "it does not begin with an ext4 superblock");
+  return sizeMiB;
+};
+
+/** Looks into the file system with debugfs, which neither mounts nor writes. */
+const readHelper = async ({ host }: ImageContext, path: string, image: string): Promise<string> => {
+  const { stdout } = await host.processes.runCommand({
+    argv: ["/sbin/debugfs", "-c", "-R", "ls -p /usr/lib/banger", path],
+    timeoutMs: DEBUGFS_TIMEOUT_MS,
+    package: "e2fsprogs",
+  });
+  const names = stdout.split("\n").map((line) => line.split("/")[5]);
+  if (!names.includes("init") || !names.includes("banger-vsock-pingd")) throw fail("image.without_helper", { image });
+  const version = await host.processes.runCommand({
+    argv: ["/sbin/debugfs", "-c", "-R", "cat /usr/lib/banger/version", path],
+    timeoutMs: DEBUGFS_TIMEOUT_MS,
+    package: "e2fsprogs",
+  });
+  return version.stdout.trim().slice(0, 64) || "unknown";
+};
