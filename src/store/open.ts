@@ -7,11 +7,11 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  rmSync,
   statSync,
-  unlinkSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
+import { describeUnknown, fail, hasCode, isBangerError } from "../spec/errors.ts";
 import { type Connection, connect, isBusy } from "./connection.ts";
 import { APPLICATION_ID, latestVersion, type Migration } from "./migrations.ts";
 
@@ -115,19 +115,18 @@ const switchToWal = (connection: Connection): void => {
 
 const migrate = (connection: Connection, options: OpenOptions): void => {
   const { path, clock, migrations } = options;
-  const before = Number(connection.pragma("user_version"));
   const known = latestVersion(migrations);
-  if (before > 0 && before < known) backUp(connection, { from: before, at: clock() });
   // Rebuilding a table with foreign keys on would delete what refers to it; the check below makes up for their being off.
   connection.exec("PRAGMA foreign_keys = OFF");
   connection.exec("BEGIN IMMEDIATE");
-  let reached = Number(connection.pragma("user_version"));
+  // Read again under the lock: another process may have been quicker.
+  const before = Number(connection.pragma("user_version"));
   try {
+    if (before > 0 && before < known) backUp(path, { from: before, at: clock() });
     for (const { version, sql } of [...migrations].sort((one, other) => one.version - other.version)) {
-      if (version <= reached) continue;
+      if (version <= before) continue;
       connection.exec(sql);
       connection.exec(`PRAGMA user_version = ${version}`);
-      reached = version;
     }
     const [orphan] = connection.rows("PRAGMA foreign_key_check");
     if (orphan !== undefined)
@@ -135,29 +134,33 @@ const migrate = (connection: Connection, options: OpenOptions): void => {
     connection.exec("COMMIT");
   } catch (error) {
     if (connection.isInTransaction()) connection.exec("ROLLBACK");
+    if (hasCode(error, "host.file_failed")) throw error;
     const detail = `bringing it from schema ${before} to ${known} failed and was taken back: ${describeUnknown(error)}`;
     throw fail("store.corrupt", { path, detail }, error);
   }
   connection.exec("PRAGMA foreign_keys = ON");
-  pruneBackups(path);
+  for (const file of listBackups(path).slice(0, -BACKUPS_KEPT)) rmSync(file, { force: true });
 };
 
-const backUp = (connection: Connection, { from, at }: { from: number; at: Date }): void => {
-  const stamp = at.toISOString().replaceAll(/[-:.]/g, "");
-  const base = `${connection.path}.backup-${from}-${stamp}`;
+/** Copies the database as it is; the caller holds the write lock, and so a connection of its own does the reading. */
+const backUp = (path: string, { from, at }: { from: number; at: Date }): void => {
+  const base = `${path}.backup-${from}-${at.toISOString().replaceAll(/[-:.]/g, "")}`;
   let target = base;
   for (let copy = 2; existsSync(target); copy += 1) target = `${base}-${copy}`;
+  const reader = connect(path, { readOnly: true });
   try {
     // VACUUM INTO accepts an empty file, and so the copy is never readable by others, not even for a moment.
     closeSync(openSync(target, "ax", PRIVATE));
-    connection.exec(`VACUUM INTO '${target.replaceAll("'", "''")}'`);
+    reader.exec(`VACUUM INTO '${target.replaceAll("'", "''")}'`);
     const descriptor = openSync(target, "r+");
     fsyncSync(descriptor);
     closeSync(descriptor);
   } catch (error) {
-    if (existsSync(target)) unlinkSync(target);
+    rmSync(target, { force: true });
     const detail = describeUnknown(error);
     throw fail("host.file_failed", { path: target, operation: "write the backup", detail }, error);
+  } finally {
+    reader.close();
   }
 };
 
@@ -169,8 +172,4 @@ export const listBackups = (path: string): readonly string[] => {
     .filter((name) => name.startsWith(prefix) && /^\d+-\d{8}T\d{9}Z(-\d+)?$/.test(name.slice(prefix.length)))
     .sort((one, other) => (stampOf(one) < stampOf(other) ? -1 : 1))
     .map((name) => join(dirname(path), name));
-};
-
-const pruneBackups = (path: string): void => {
-  for (const file of listBackups(path).slice(0, -BACKUPS_KEPT)) unlinkSync(file);
 };

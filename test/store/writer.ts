@@ -1,9 +1,12 @@
 // A process that writes to a store until it is killed, or a given number of times: what the crash tests kill.
 import { writeSync } from "node:fs";
+import { latestVersion, migrations } from "../../src/store/migrations.ts";
 import { openStore } from "../../src/store/store.ts";
 
 const [path = "", mode = "loop", count = "0"] = process.argv.slice(2);
-const store = openStore({ path });
+const addTen = "UPDATE meta SET value = value + 10 WHERE key = 'count'";
+const known = mode === "migrate" ? [...migrations, { version: latestVersion() + 1, sql: addTen }] : migrations;
+const store = openStore({ path, migrations: known });
 
 const write = (): number =>
   store.transaction(() => {
@@ -23,6 +26,9 @@ if (mode === "hang") {
   });
 } else if (mode === "loop") {
   for (;;) writeSync(1, `${write()}\n`);
+} else if (mode === "migrate") {
+  write();
+  store.close();
 } else {
   for (let written = 0; written < Number(count); written += 1) write();
   store.close();
