@@ -4,8 +4,8 @@ import { decode, encode, type RecordType } from "dns-packet";
 import fc from "fast-check";
 import {
   lowerCase,
-  parseDnsName,
   parentName,
+  parseDnsName,
   readCompressedName,
   readName,
   renderDnsName,
@@ -14,7 +14,7 @@ import {
   skipName,
 } from "../../src/core/dns-name.ts";
 import { parseQuery } from "../../src/core/dns-query.ts";
-import { type DnsHost, type Zone } from "../../src/core/dns-zone.ts";
+import type { DnsHost, Zone } from "../../src/core/dns-zone.ts";
 import { answerQuery } from "../../src/dns/answer.ts";
 import { headerOf, rawQuery, u16, zoneOf } from "./asking.ts";
 
