@@ -1,5 +1,5 @@
 // A workbench for the shim's tests: the compiled shim, a private directory, a VMM made of shell lines, and their removal.
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,20 +29,15 @@ export const runTool = (argv: readonly string[], env: Record<string, string> = {
   return result.stdout.toString();
 };
 
-const builds = new Map<string, string>();
-process.on("exit", () => {
-  for (const shimPath of builds.values()) rmSync(join(shimPath, ".."), { recursive: true, force: true });
-});
+const native = join(repository, "native/shim");
 
-/** Path of the shim, compiled once for a test run and each environment (CC, CFLAGS). */
+/** Path of the shim, compiled once for each state of its sources and each environment (CC, CFLAGS), below build/. */
 export const builtShim = (env: Record<string, string> = {}): string => {
-  const key = JSON.stringify(env);
-  const known = builds.get(key);
-  if (known) return known;
-  const directory = mkdtempSync(join(tmpdir(), "bgr-shim-build-"));
+  const hash = new Bun.CryptoHasher("sha256").update(JSON.stringify(env));
+  for (const name of readdirSync(native).sort()) hash.update(name).update(readFileSync(join(native, name)));
+  const directory = join(repository, "build/test-shim", hash.digest("hex").slice(0, 16));
   const shimPath = join(directory, "banger-shim");
-  builds.set(key, shimPath);
-  runTool([join(repository, "native/shim/build.sh"), directory], env);
+  if (!existsSync(shimPath)) runTool([join(native, "build.sh"), directory], env);
   return shimPath;
 };
 
