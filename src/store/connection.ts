@@ -31,6 +31,11 @@ export type Connection = {
   /** The first value that `PRAGMA <text>` answers. */
   pragma(text: string): unknown;
   isInTransaction(): boolean;
+  /**
+   * Commits what `work` writes without waiting for the disk: a kill -9 takes nothing of it, a power cut may, until the next ordinary
+   * commit, which brings everything before it to the disk too. For lines whose loss after a power cut changes no decision.
+   */
+  unhurried<Result>(work: () => Result): Result;
   close(): void;
 };
 
@@ -96,6 +101,16 @@ export const connect = (path: string, options: { readOnly: boolean }): Connectio
     rows,
     pragma: (text) => Object.values(rows(`PRAGMA ${text}`)[0] ?? {})[0],
     isInTransaction: () => database.inTransaction,
+    unhurried: (work) => {
+      // Inside a transaction the outermost commit decides, and SQLite refuses to change the level.
+      if (database.inTransaction) return work();
+      database.run("PRAGMA synchronous = NORMAL");
+      try {
+        return work();
+      } finally {
+        database.run(`PRAGMA synchronous = ${PRAGMAS.synchronous}`);
+      }
+    },
     close: () => {
       for (const statement of prepared.splice(0)) statement.finalize();
       database.close();

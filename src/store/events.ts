@@ -23,7 +23,7 @@ export const eventTable = (connection: Connection, clock: () => Date): EventTabl
   return {
     append: (event) => {
       const at = clock().toISOString();
-      const cursor = insert.run(at, JSON.stringify(event)).lastId;
+      const cursor = connection.unhurried(() => insert.run(at, JSON.stringify(event)).lastId);
       if (cursor % PRUNE_EVERY === 0) prune.run(cursor - EVENTS_KEPT);
       return { cursor, at, event };
     },

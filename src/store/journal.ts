@@ -98,7 +98,8 @@ export const journalTable = (connection: Connection, { clock, transaction, onClo
     step: { name: string; phase: OperationStep["phase"]; ms?: number; detail?: string },
   ): void => {
     const { name, phase, ms = null, detail = null } = step;
-    if (setStep.run({ id, name, phase, ms, detail }).changes === 0) {
+    // Whether a step that was begun is also done decides nothing, and undoing twice is harmless: only `begin` has to be on the disk.
+    if (connection.unhurried(() => setStep.run({ id, name, phase, ms, detail })).changes === 0) {
       throw fail("internal.bug", { detail: `step ${name} of operation ${id} is ${phase} without having been begun` });
     }
   };

@@ -45,6 +45,10 @@ test("every connection has the pragmas, however it was opened", () =>
       for (const [name, value] of Object.entries(PRAGMAS))
         expect([name, connection.pragma(name)]).toEqual([name, value]);
       expect(connection.pragma("journal_mode")).toBe("wal");
+      // Lines that may be late leave the others as careful as before, also when they fail.
+      expect(connection.unhurried(() => connection.pragma("synchronous"))).toBe(1);
+      expect(() => connection.unhurried(() => connection.exec("nonsense"))).toThrow();
+      expect(connection.pragma("synchronous")).toBe(2);
       connection.close();
     }
     expect(PRAGMAS).toMatchObject({ busy_timeout: 5000, foreign_keys: 1, synchronous: 2 });
