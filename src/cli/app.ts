@@ -1,0 +1,164 @@
+// Builds the parser: for one command when it is known which, for all of them when help, hints or completions are asked for.
+import {
+  type Application,
+  ArgumentScannerError,
+  buildApplication,
+  buildCommand,
+  buildRouteMap,
+  type Command,
+  type CommandContext,
+  FlagNotFoundError,
+  formatMessageForArgumentScannerError,
+  help,
+  type PartialApplicationConfiguration,
+  type RouteMap,
+  text_en,
+} from "@stricli/core";
+import type { CommandData, ExampleData } from "./command-data.ts";
+import { groups } from "./command-table.ts";
+import { type Complete, parametersOf, readInvocation } from "./parameters.ts";
+import type { Invocation } from "./session.ts";
+
+export type Place = { cwd: string; home: string | undefined; complete: Complete };
+
+/** What the parser found wrong with a line; `corrections` are words that were perhaps meant. */
+export type LineFault = { message: string; corrections: readonly string[] };
+
+export type ParserPort = {
+  place: Place;
+  onCommand: (invocation: Invocation) => Promise<void>;
+  onFault: (fault: LineFault) => void;
+};
+
+const formatting = {
+  useAliasInUsageLine: false,
+  onlyRequiredInUsageLine: true,
+  caseStyle: "convert-camel-to-kebab",
+} as const;
+
+const renderExamples = (examples: readonly ExampleData[]): string =>
+  examples.map(({ command, shows }) => `  ${command}\n      ${shows}`).join("\n");
+
+/** What `--help` says between the usage and the flags. */
+const describe = (command: CommandData): string => {
+  const others = command.aliases.map((alias) => `banger ${alias.join(" ")}`);
+  return [
+    `${command.summary}.`,
+    ...(command.description ? [command.description] : []),
+    ...(others.length > 0 ? [`Also: ${others.join(", ")}`] : []),
+    ...(command.examples.length > 0 ? [`EXAMPLES\n${renderExamples(command.examples)}`] : []),
+  ].join("\n\n");
+};
+
+/** The line of usage; what may be left out is in brackets. */
+const usageOf = (command: CommandData): string[] => {
+  const { positionals, isMulti, takesRest } = command;
+  const words = positionals.map(({ placeholder, isRequired }, index) => {
+    const spelled = isMulti && index === 0 ? `${placeholder}...` : placeholder;
+    return isRequired ? spelled : `[${spelled}]`;
+  });
+  const fence = takesRest && positionals.length > 0 ? "[--] " : "";
+  return [[...words, ...(takesRest ? [`${fence}[${takesRest.placeholder}...]`] : [])].join(" ")];
+};
+
+const buildOne = (command: CommandData, port: ParserPort): Command<CommandContext> =>
+  buildCommand({
+    func: async (flags: Record<string, unknown>, ...args: unknown[]) =>
+      port.onCommand(readInvocation(command, { flags, args })),
+    // The data decides the parameters; the parser's own inference of their types has nothing to add.
+    parameters: parametersOf(command, port.place) as never,
+    docs: { brief: command.summary, fullDescription: describe(command), customUsage: usageOf(command) },
+  });
+
+const messageOfScan = (exception: unknown): LineFault => {
+  if (!(exception instanceof ArgumentScannerError)) {
+    return { message: exception instanceof Error ? exception.message : String(exception), corrections: [] };
+  }
+  const message = formatMessageForArgumentScannerError(exception, {
+    FlagNotFoundError: ({ input }) => `There is no flag --${input}.`,
+    AliasNotFoundError: ({ input }) => `There is no flag -${input}.`,
+    UnsatisfiedPositionalError: ({ placeholder }) => `${placeholder} is missing.`,
+    UnsatisfiedFlagError: ({ externalFlagName }) => `--${externalFlagName} needs a value.`,
+    UnexpectedPositionalError: ({ input }) => `${JSON.stringify(input)} is one word too many.`,
+    UnexpectedFlagError: ({ externalFlagName }) => `--${externalFlagName} was given twice.`,
+    EnumValidationError: ({ externalFlagName, input, values }) =>
+      `--${externalFlagName}: ${JSON.stringify(input)} is none of ${values.join(", ")}.`,
+    ArgumentParseError: ({ externalFlagNameOrPlaceholder: name, exception: cause }) =>
+      `${/^[A-Z]/.test(name) ? name : `--${name}`}: ${cause instanceof Error ? cause.message : String(cause)}.`,
+  });
+  const corrections = exception instanceof FlagNotFoundError ? exception.corrections : [];
+  return { message, corrections: corrections.map((correction) => `--${correction.replace(/^-+/, "")}`) };
+};
+
+const configuration = (name: string, port: ParserPort): PartialApplicationConfiguration => {
+  const fault = (exception: unknown) => {
+    port.onFault(messageOfScan(exception));
+    return "";
+  };
+  return {
+    name,
+    scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+    documentation: { ...formatting, disableAnsiColor: true },
+    completion: { includeAliases: true, includeHiddenRoutes: true },
+    localization: {
+      text: {
+        ...text_en,
+        exceptionWhileParsingArguments: fault,
+        noCommandRegisteredForInput: ({ input, corrections }) => {
+          const known = corrections.map((correction) => correction.replaceAll("`", ""));
+          port.onFault({ message: `There is no command ${JSON.stringify(input)}.`, corrections: known });
+          return "";
+        },
+      },
+    },
+  };
+};
+
+const integrations = () => ({
+  help: help({ brief: "explain this command", alias: "h", defaultForRouteMap: true, includeHidden: false, formatting }),
+});
+
+/** The parser of one command, named as it was typed. */
+export const buildCommandApp = (
+  command: CommandData,
+  path: readonly string[],
+  port: ParserPort,
+): Application<CommandContext> =>
+  buildApplication(buildOne(command, port), configuration(["banger", ...path].join(" "), port), integrations());
+
+type Branch = { commands: Map<string, CommandData>; hidden: Set<string> };
+
+/** One group of routes: `vm create` and its spellings below `vm`. */
+const collect = (commands: readonly CommandData[], parent: readonly string[]): Branch => {
+  const branch: Branch = { commands: new Map(), hidden: new Set() };
+  for (const command of commands) {
+    for (const path of [command.path, ...command.aliases]) {
+      if (path.length !== parent.length + 1 || parent.some((word, index) => path[index] !== word)) continue;
+      const word = path[parent.length] ?? "";
+      branch.commands.set(word, command);
+      if (path !== command.path) branch.hidden.add(word);
+    }
+  }
+  return branch;
+};
+
+const routesOf = (branch: Branch, port: ParserPort): Record<string, Command<CommandContext>> =>
+  Object.fromEntries([...branch.commands].map(([word, command]) => [word, buildOne(command, port)]));
+
+const hide = (branch: Branch): Record<string, boolean> =>
+  Object.fromEntries([...branch.hidden].map((word) => [word, true]));
+
+/** The parser of everything. */
+export const buildWholeApp = (commands: readonly CommandData[], port: ParserPort): Application<CommandContext> => {
+  const top = collect(commands, []);
+  const maps: Record<string, RouteMap<CommandContext>> = {};
+  for (const [group, brief] of Object.entries(groups)) {
+    const branch = collect(commands, [group]);
+    maps[group] = buildRouteMap({ routes: routesOf(branch, port), docs: { brief, hideRoute: hide(branch) } });
+  }
+  const root = buildRouteMap({
+    routes: { ...maps, ...routesOf(top, port) },
+    docs: { brief: "Persistent microVMs on your own computer", hideRoute: hide(top) },
+  });
+  return buildApplication(root, configuration("banger", port), integrations());
+};

@@ -1,0 +1,52 @@
+// Opens the session of one command line: its terminal, and a client that finds, starts or replaces this instance's daemon.
+import { mkdirSync } from "node:fs";
+import { connect } from "../client/connect.ts";
+import type { Build } from "../client/decide-replacement.ts";
+import { paintFor } from "./paint.ts";
+import type { Session } from "./session.ts";
+import { openTerminal } from "./terminal.ts";
+
+export { runCli } from "./run-cli.ts";
+
+/** Where things of an instance are, as far as the command line needs to know. */
+export type Located = { socket: string; daemonLog: string; logDir: string; configFile: string };
+
+export type Opening = {
+  self: Build;
+  env: Readonly<Record<string, string | undefined>>;
+  cwd: string;
+  /** The instance when there is one. */
+  find: () => Located | null;
+  /** The instance, made when there is none. */
+  open: () => Located;
+  /** How the daemon of this very program is started. */
+  daemonCommand: { argv: readonly string[]; argv0?: string };
+  planSetup: Session["planSetup"];
+};
+
+/** What `compute` first gave that was not null. */
+const remember = <Value>(compute: () => Value | null): (() => Value | null) => {
+  let known: Value | null = null;
+  return () => {
+    known ??= compute();
+    return known;
+  };
+};
+
+export const openSession = (opening: Opening): Session => {
+  const { self, env, cwd, planSetup } = opening;
+  const terminal = openTerminal(env);
+  const find = remember(opening.find);
+  const open = (): Located => find() ?? opening.open();
+  const client = connect({
+    self,
+    socket: () => find()?.socket ?? null,
+    prepare: () => {
+      const located = opening.open();
+      mkdirSync(located.logDir, { recursive: true, mode: 0o700 });
+      return { socket: located.socket, launch: { ...opening.daemonCommand, env, logPath: located.daemonLog } };
+    },
+    note: (text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`),
+  });
+  return { terminal, env, cwd, self, client, paths: open, planSetup, now: () => Date.now() };
+};

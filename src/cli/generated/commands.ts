@@ -1,0 +1,1078 @@
+// Generated from src/spec/rpc by scripts/generate.ts; do not edit. The commands that call a method, as data.
+import type { CommandData } from "../command-data.ts";
+
+/** The methods that are commands: each has a view. */
+export type CommandMethod =
+  | "system.status"
+  | "system.stop"
+  | "system.audit"
+  | "system.priv-log"
+  | "events.subscribe"
+  | "config.show"
+  | "config.get"
+  | "config.set"
+  | "vm.create"
+  | "vm.start"
+  | "vm.stop"
+  | "vm.restart"
+  | "vm.kill"
+  | "vm.delete"
+  | "vm.list"
+  | "vm.show"
+  | "vm.set"
+  | "vm.rename"
+  | "vm.label"
+  | "vm.logs"
+  | "vm.stats"
+  | "vm.why-slow"
+  | "vm.ping"
+  | "image.build"
+  | "image.register"
+  | "image.list"
+  | "image.show"
+  | "image.delete"
+  | "image.prune";
+
+export const generatedCommands: readonly CommandData[] = [
+  {
+    name: "system.status",
+    path: ["daemon", "status"],
+    aliases: [],
+    summary: "Show the daemon: process, version, directories, DNS",
+    examples: [
+      {
+        command: "banger daemon status",
+        shows: "whether bangerd runs and where it listens",
+      },
+    ],
+    flags: [],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "system.stop",
+    path: ["daemon", "stop"],
+    aliases: [],
+    summary: "Stop the daemon; VMs go on running",
+    examples: [
+      {
+        command: "banger daemon stop",
+        shows: "end bangerd and leave the VMs running",
+      },
+    ],
+    flags: [
+      {
+        field: "force",
+        kind: "boolean",
+        description: "do not wait for operations under way",
+        isRequired: false,
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "system.audit",
+    path: ["audit"],
+    aliases: [],
+    summary: "Compare what exists on this host with what the records say",
+    examples: [
+      {
+        command: "banger audit",
+        shows: "anything left over or missing; exit code 1 when there is",
+      },
+    ],
+    flags: [],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "system.priv-log",
+    path: ["priv", "log"],
+    aliases: [],
+    summary: "Show every operation that was done with privilege",
+    examples: [
+      {
+        command: "banger priv log --tail 20",
+        shows: "what was asked of root, by which request",
+      },
+    ],
+    flags: [
+      {
+        field: "tail",
+        kind: "integer",
+        description: "the newest, this many",
+        isRequired: false,
+        letter: "n",
+        default: 50,
+        placeholder: "N",
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "events.subscribe",
+    path: ["events"],
+    aliases: [],
+    summary: "Stream every change as it happens",
+    examples: [
+      {
+        command: "banger events --json",
+        shows: "one JSON object a line, for scripts",
+      },
+    ],
+    flags: [
+      {
+        field: "since",
+        kind: "integer",
+        description: "cursor to go on after; without it only what comes",
+        isRequired: false,
+        placeholder: "N",
+      },
+      {
+        field: "follow",
+        kind: "boolean",
+        description: "stay and wait for more",
+        isRequired: false,
+        default: true,
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: true,
+  },
+  {
+    name: "config.show",
+    path: ["config", "show"],
+    aliases: [["config", "list"]],
+    summary: "Show every setting, its value and where it comes from",
+    examples: [
+      {
+        command: "banger config show",
+        shows: "all settings and their sources",
+      },
+    ],
+    flags: [
+      {
+        field: "defaults",
+        kind: "boolean",
+        description: "the defaults, with what each is for",
+        isRequired: false,
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "config.get",
+    path: ["config", "get"],
+    aliases: [],
+    summary: "Print one setting",
+    examples: [
+      {
+        command: "banger config get vm.memory",
+        shows: "its value alone",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "key",
+        kind: "text",
+        description: "section.key, for example vm.memory",
+        isRequired: true,
+        placeholder: "KEY",
+        names: "setting",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "config.set",
+    path: ["config", "set"],
+    aliases: [],
+    summary: "Change one setting in the configuration file",
+    examples: [
+      {
+        command: "banger config set vm.memory 8G",
+        shows: "the new default for VMs",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "key",
+        kind: "text",
+        description: "section.key",
+        isRequired: true,
+        placeholder: "KEY",
+        names: "setting",
+      },
+      {
+        field: "value",
+        kind: "text",
+        description: "the new value",
+        isRequired: true,
+        placeholder: "VALUE",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.create",
+    path: ["vm", "create"],
+    aliases: [["create"], ["vm", "new"]],
+    summary: "Create a VM and start it",
+    description:
+      "Makes a root disk from the image, starts the VM and returns when it can be reached. Without a name one is made up. The guest's user has the name and uid of yours, with sudo and your public keys.",
+    examples: [
+      {
+        command: "banger create web",
+        shows: "create and start a VM named web",
+      },
+      {
+        command: "banger create --vcpu 2 --memory 2G --disk 20G --label team=blue db",
+        shows: "choose its size and label it",
+      },
+      {
+        command: "banger create --no-start --json spare",
+        shows: "only make it, and print it as JSON",
+      },
+    ],
+    flags: [
+      {
+        field: "image",
+        kind: "text",
+        description: "image to clone (default: the one of the configuration, debian)",
+        isRequired: false,
+        letter: "i",
+        placeholder: "IMAGE",
+      },
+      {
+        field: "vcpu",
+        kind: "integer",
+        description: "virtual CPUs (default: up to 4)",
+        isRequired: false,
+        letter: "c",
+        aliases: ["cpus", "vcpus"],
+        placeholder: "N",
+      },
+      {
+        field: "memory",
+        kind: "text",
+        description: "memory with its unit, for example 2G (default: up to 4G, a quarter of the host's)",
+        isRequired: false,
+        letter: "m",
+        aliases: ["mem"],
+        placeholder: "SIZE",
+      },
+      {
+        field: "disk",
+        kind: "text",
+        description: "size of the root disk with its unit, for example 40G; sparse",
+        isRequired: false,
+        placeholder: "SIZE",
+      },
+      {
+        field: "start",
+        kind: "boolean",
+        description: "start it after creating it",
+        isRequired: false,
+        default: true,
+      },
+      {
+        field: "wait",
+        kind: "boolean",
+        description: "wait until the guest can be reached",
+        isRequired: false,
+        default: true,
+      },
+      {
+        field: "timeout",
+        kind: "text",
+        description: "how long to wait for the guest, for example 90s or 2m",
+        isRequired: false,
+        placeholder: "DURATION",
+      },
+      {
+        field: "sshKey",
+        kind: "list",
+        description: "public key, or file with public keys, that may log in besides your own",
+        isRequired: false,
+        path: "if-exists",
+        placeholder: "SSH-KEY",
+      },
+      {
+        field: "label",
+        kind: "pairs",
+        description: "label, as key=value",
+        isRequired: false,
+        letter: "l",
+        aliases: ["labels"],
+        placeholder: "KEY=VALUE",
+      },
+      {
+        field: "userData",
+        kind: "text",
+        description: "script to run as root once, at the end of the first boot",
+        isRequired: false,
+        path: "file",
+        placeholder: "FILE",
+      },
+      {
+        field: "vmm",
+        kind: "choice",
+        description: "virtual machine monitor",
+        isRequired: false,
+        choices: ["auto", "qemu"],
+      },
+    ],
+    positionals: [
+      {
+        field: "name",
+        kind: "text",
+        description: "name of the VM; it becomes the hostname",
+        isRequired: false,
+        placeholder: "NAME",
+        flag: "name",
+      },
+    ],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: true,
+  },
+  {
+    name: "vm.start",
+    path: ["vm", "start"],
+    aliases: [["start"]],
+    summary: "Start VMs",
+    examples: [
+      {
+        command: "banger start web db",
+        shows: "start two VMs side by side",
+      },
+      {
+        command: "banger start -l team=blue",
+        shows: "start all with a label",
+      },
+      {
+        command: "banger vm start --plan web",
+        shows: "print what a start would do, and do nothing",
+      },
+    ],
+    flags: [
+      {
+        field: "wait",
+        kind: "boolean",
+        description: "wait until the guest can be reached",
+        isRequired: false,
+        default: true,
+      },
+      {
+        field: "timeout",
+        kind: "text",
+        description: "how long to wait for the guest, for example 90s or 2m",
+        isRequired: false,
+        placeholder: "DURATION",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
+    hasEvents: true,
+    isCancellable: true,
+  },
+  {
+    name: "vm.stop",
+    path: ["vm", "stop"],
+    aliases: [["stop"]],
+    summary: "Stop VMs",
+    description:
+      "Asks the guest to power off, then presses its power button, then ends the process, each with a deadline.",
+    examples: [
+      {
+        command: "banger stop web",
+        shows: "shut one VM down",
+      },
+      {
+        command: "banger stop --all",
+        shows: "shut all of them down",
+      },
+    ],
+    flags: [
+      {
+        field: "force",
+        kind: "boolean",
+        description: "do not ask the guest: end it at once",
+        isRequired: false,
+        letter: "f",
+      },
+      {
+        field: "timeout",
+        kind: "text",
+        description: "how long to wait for the guest, for example 90s or 2m",
+        isRequired: false,
+        placeholder: "DURATION",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
+    hasEvents: true,
+    isCancellable: false,
+  },
+  {
+    name: "vm.restart",
+    path: ["vm", "restart"],
+    aliases: [["restart"]],
+    summary: "Stop VMs and start them again",
+    examples: [
+      {
+        command: "banger restart web",
+        shows: "reboot with changed settings",
+      },
+    ],
+    flags: [
+      {
+        field: "force",
+        kind: "boolean",
+        description: "do not ask the guest: end it at once",
+        isRequired: false,
+        letter: "f",
+      },
+      {
+        field: "timeout",
+        kind: "text",
+        description: "how long to wait for the guest, for example 90s or 2m",
+        isRequired: false,
+        placeholder: "DURATION",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
+    hasEvents: true,
+    isCancellable: false,
+  },
+  {
+    name: "vm.kill",
+    path: ["vm", "kill"],
+    aliases: [["kill"]],
+    summary: "End VMs at once, without asking the guest",
+    examples: [
+      {
+        command: "banger kill web",
+        shows: "pull the plug of web",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name or id, in full",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
+    hasEvents: true,
+    isCancellable: false,
+  },
+  {
+    name: "vm.delete",
+    path: ["vm", "delete"],
+    aliases: [["rm"], ["delete"], ["vm", "rm"]],
+    summary: "Delete VMs with their disks",
+    examples: [
+      {
+        command: "banger rm web",
+        shows: "delete a stopped VM",
+      },
+      {
+        command: "banger rm --force web db",
+        shows: "stop and delete two",
+      },
+    ],
+    flags: [
+      {
+        field: "force",
+        kind: "boolean",
+        description: "also when it runs: stop it first",
+        isRequired: false,
+        letter: "f",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name or id, in full",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
+    hasEvents: true,
+    isCancellable: false,
+  },
+  {
+    name: "vm.list",
+    path: ["vm", "list"],
+    aliases: [["list"], ["ls"], ["vm", "ls"], ["ps"]],
+    summary: "List the VMs",
+    examples: [
+      {
+        command: "banger ls",
+        shows: "all VMs, whatever their state",
+      },
+      {
+        command: "banger ls -q",
+        shows: "their names only",
+      },
+      {
+        command: "banger ls --json",
+        shows: "everything about them",
+      },
+    ],
+    flags: [
+      {
+        field: "label",
+        kind: "pairs",
+        description: "only those with this label, as key=value",
+        isRequired: false,
+        letter: "l",
+        placeholder: "KEY=VALUE",
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.show",
+    path: ["vm", "show"],
+    aliases: [["show"], ["inspect"], ["vm", "inspect"]],
+    summary: "Show a VM",
+    examples: [
+      {
+        command: "banger show web",
+        shows: "what it is, where it is reached",
+      },
+      {
+        command: "banger show web --json",
+        shows: "the same for a program",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.set",
+    path: ["vm", "set"],
+    aliases: [],
+    summary: "Change the vCPUs, memory or disk size of a stopped VM",
+    examples: [
+      {
+        command: "banger vm set web --memory 8G --disk 80G",
+        shows: "give it more",
+      },
+    ],
+    flags: [
+      {
+        field: "vcpu",
+        kind: "integer",
+        description: "virtual CPUs",
+        isRequired: false,
+        aliases: ["cpus", "vcpus"],
+        placeholder: "N",
+      },
+      {
+        field: "memory",
+        kind: "text",
+        description: "memory with its unit, for example 2G",
+        isRequired: false,
+        aliases: ["mem"],
+        placeholder: "SIZE",
+      },
+      {
+        field: "disk",
+        kind: "text",
+        description: "new size of the root disk with its unit; disks only grow",
+        isRequired: false,
+        placeholder: "SIZE",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.rename",
+    path: ["vm", "rename"],
+    aliases: [["rename"]],
+    summary: "Give a stopped VM another name",
+    examples: [
+      {
+        command: "banger vm rename web web-old",
+        shows: "the guest's hostname follows at its next start",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+      {
+        field: "name",
+        kind: "text",
+        description: "the new name",
+        isRequired: true,
+        placeholder: "NAME",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.label",
+    path: ["vm", "label"],
+    aliases: [],
+    summary: "Set or remove labels of a VM",
+    examples: [
+      {
+        command: "banger vm label web --set team=blue --remove old",
+        shows: "set one label, remove another",
+      },
+    ],
+    flags: [
+      {
+        field: "set",
+        kind: "pairs",
+        description: "label to set, as key=value",
+        isRequired: false,
+        placeholder: "KEY=VALUE",
+      },
+      {
+        field: "remove",
+        kind: "list",
+        description: "key of a label to remove",
+        isRequired: false,
+        placeholder: "REMOVE",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.logs",
+    path: ["vm", "logs"],
+    aliases: [["logs"]],
+    summary: "Print what a VM wrote on its console",
+    examples: [
+      {
+        command: "banger logs web",
+        shows: "its console since it started",
+      },
+      {
+        command: "banger logs -f --tail 20 web",
+        shows: "the last lines, and what follows",
+      },
+    ],
+    flags: [
+      {
+        field: "follow",
+        kind: "boolean",
+        description: "go on printing as it comes",
+        isRequired: false,
+        letter: "f",
+      },
+      {
+        field: "tail",
+        kind: "integer",
+        description: "only the last lines, this many",
+        isRequired: false,
+        letter: "n",
+        placeholder: "N",
+      },
+      {
+        field: "since",
+        kind: "text",
+        description: "only what was written in this time, for example 10m",
+        isRequired: false,
+        placeholder: "DURATION",
+      },
+      {
+        field: "previous",
+        kind: "boolean",
+        description: "the run before this one",
+        isRequired: false,
+      },
+      {
+        field: "vmm",
+        kind: "boolean",
+        description: "what the VMM itself said, instead of the guest",
+        isRequired: false,
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: true,
+  },
+  {
+    name: "vm.stats",
+    path: ["vm", "stats"],
+    aliases: [["stats"]],
+    summary: "Show what VMs use of this host",
+    examples: [
+      {
+        command: "banger stats",
+        shows: "CPU, memory and disk of every running VM",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.why-slow",
+    path: ["vm", "why-slow"],
+    aliases: [],
+    summary: "Show where the time of the last start went",
+    examples: [
+      {
+        command: "banger vm why-slow web",
+        shows: "a waterfall of its last start",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.ping",
+    path: ["vm", "ping"],
+    aliases: [],
+    summary: "Ask the helper in a VM whether it is alive",
+    examples: [
+      {
+        command: "banger vm ping web",
+        shows: "round trip, uptime and clock of the guest",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "image.build",
+    path: ["image", "build"],
+    aliases: [],
+    summary: "Build an image of Debian with the guest helper in it",
+    description:
+      "Needs mmdebstrap, and no root where the host allows user namespaces. A build that fails or is interrupted leaves nothing.",
+    examples: [
+      {
+        command: "banger image build",
+        shows: "make the default image, debian-13",
+      },
+      {
+        command: "banger image build --package git --package build-essential dev",
+        shows: "one with more in it",
+      },
+    ],
+    flags: [
+      {
+        field: "mirror",
+        kind: "text",
+        description: "Debian mirror to use",
+        isRequired: false,
+        placeholder: "MIRROR",
+      },
+      {
+        field: "package",
+        kind: "list",
+        description: "package to put in besides the default ones",
+        isRequired: false,
+        placeholder: "PACKAGE",
+      },
+      {
+        field: "replace",
+        kind: "boolean",
+        description: "build it anew when it exists; VMs keep what they have",
+        isRequired: false,
+      },
+    ],
+    positionals: [
+      {
+        field: "name",
+        kind: "text",
+        description: "name of the image",
+        isRequired: false,
+        placeholder: "NAME",
+      },
+    ],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: true,
+  },
+  {
+    name: "image.register",
+    path: ["image", "register"],
+    aliases: [["image", "import"]],
+    summary: "Register a root file system as an image",
+    examples: [
+      {
+        command: "banger image register mine ./rootfs.ext4",
+        shows: "copy a file system in",
+      },
+    ],
+    flags: [
+      {
+        field: "kernelOf",
+        kind: "text",
+        description: "image whose kernel it uses (default: the default image's)",
+        isRequired: false,
+        placeholder: "KERNEL-OF",
+      },
+    ],
+    positionals: [
+      {
+        field: "name",
+        kind: "text",
+        description: "name of the image",
+        isRequired: true,
+        placeholder: "NAME",
+      },
+      {
+        field: "path",
+        kind: "text",
+        description: "raw ext4 file without a partition table; it is copied",
+        isRequired: true,
+        placeholder: "PATH",
+        path: "file",
+      },
+    ],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: false,
+  },
+  {
+    name: "image.list",
+    path: ["image", "list"],
+    aliases: [["image", "ls"], ["images"]],
+    summary: "List the images",
+    examples: [
+      {
+        command: "banger image list",
+        shows: "images, their size on disk and who uses them",
+      },
+    ],
+    flags: [],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "image.show",
+    path: ["image", "show"],
+    aliases: [["image", "inspect"]],
+    summary: "Show an image and how it was made",
+    examples: [
+      {
+        command: "banger image show debian",
+        shows: "its kernel, packages and users",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "image",
+        kind: "text",
+        description: "image name, alias or id",
+        isRequired: true,
+        placeholder: "IMAGE",
+        names: "image",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "image.delete",
+    path: ["image", "delete"],
+    aliases: [["image", "rm"]],
+    summary: "Delete an image",
+    examples: [
+      {
+        command: "banger image rm old",
+        shows: "delete one that no VM uses",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "image",
+        kind: "text",
+        description: "image name, alias or id",
+        isRequired: true,
+        placeholder: "IMAGE",
+        names: "image",
+      },
+    ],
+    isMulti: true,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "image.prune",
+    path: ["image", "prune"],
+    aliases: [],
+    summary: "Delete kernels and leftovers of builds that nothing uses",
+    examples: [
+      {
+        command: "banger image prune --dry-run",
+        shows: "what would be freed",
+      },
+    ],
+    flags: [
+      {
+        field: "dryRun",
+        kind: "boolean",
+        description: "only say what would go",
+        isRequired: false,
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+];

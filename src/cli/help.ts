@@ -1,0 +1,78 @@
+// Help: the overview that `banger` alone prints, the topics, and the way to each command's own help.
+import { EXIT, fail } from "../spec/errors.ts";
+import { commands, groups } from "./command-table.ts";
+import { exitCodes, renderExitCodes } from "./exit-codes.ts";
+import { printJson } from "./run-method.ts";
+import type { Invocation, Session } from "./session.ts";
+
+const everyday: readonly (readonly [string, string])[] = [
+  ["banger create [NAME]", "make a VM and start it"],
+  ["banger ssh [VM] [COMMAND...]", "a shell in it, or one command"],
+  ["banger ls", "all VMs and where they are reached"],
+  ["banger stop VM...", "shut VMs down; their disks stay"],
+  ["banger start VM...", "and start them again"],
+  ["banger rm VM...", "delete VMs with their disks"],
+  ["banger logs VM", "what a VM wrote on its console"],
+];
+
+const environment: readonly (readonly [string, string])[] = [
+  ["XDG_CONFIG_HOME", "holds banger/config.toml (default: ~/.config)"],
+  ["XDG_DATA_HOME", "holds disks, images and keys, in banger/ (default: ~/.local/share)"],
+  ["XDG_STATE_HOME", "holds database, journal and logs, in banger/ (default: ~/.local/state)"],
+  ["XDG_RUNTIME_DIR", "holds sockets, in banger/"],
+  ["BANGER_SECTION_KEY", "a setting over the file's, for example BANGER_VM_MEMORY=8G"],
+  ["NO_COLOR, FORCE_COLOR", "no colours, or colours also where output is no terminal"],
+];
+
+const columns = (rows: readonly (readonly [string, string])[]): string => {
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
+};
+
+/** What one types first. */
+export const renderOverview = (): string => {
+  const grouped = Object.entries(groups).map(([group, brief]): [string, string] => [
+    `banger ${group}`,
+    brief.toLowerCase(),
+  ]);
+  const others = commands
+    .filter(({ path }) => path.length === 1)
+    .map(({ path, summary }): [string, string] => [`banger ${path.join(" ")}`, summary.toLowerCase()]);
+  return [
+    "banger: persistent microVMs on your own computer\n",
+    `Every day\n${columns(everyday)}`,
+    `All commands, by what they are about\n${columns(grouped)}`,
+    `Others\n${columns(others)}`,
+    "Each explains itself with --help, and prints JSON with --json.\nbanger help exit-codes and banger help environment say the rest.\n",
+  ].join("\n");
+};
+
+const topics: Readonly<Record<string, { render: () => string; data: unknown }>> = {
+  "exit-codes": { render: renderExitCodes, data: exitCodes },
+  environment: {
+    render: () => `What banger reads from the environment\n${columns(environment)}`,
+    data: Object.fromEntries(environment),
+  },
+};
+
+/** `banger help vm create` is `banger vm create --help`; a topic is printed; nothing at all is the overview. */
+export const runHelp = async (session: Session, { rest, isJson }: Invocation): Promise<number> => {
+  const { terminal } = session;
+  const [word] = rest;
+  if (word === undefined) {
+    if (isJson) printJson(session, commands);
+    else terminal.out(renderOverview());
+    return EXIT.ok;
+  }
+  const topic = topics[word];
+  if (topic) {
+    if (isJson) printJson(session, topic.data);
+    else terminal.out(topic.render());
+    return EXIT.ok;
+  }
+  if (rest.some((one) => one.startsWith("-"))) {
+    throw fail("input.invalid", { issues: [{ path: "", message: "help is asked for with words alone" }] });
+  }
+  const { runCli } = await import("./run-cli.ts");
+  return runCli(session, [...rest, "--help"]);
+};

@@ -1,0 +1,167 @@
+// The commands that are the CLI's own: they run ssh, attach a console, or speak of this machine rather than of one method.
+import type { CommandData, FlagData, PositionalData } from "./command-data.ts";
+
+const base = {
+  aliases: [],
+  flags: [],
+  positionals: [],
+  isMulti: false,
+  hasEvents: false,
+  isCancellable: false,
+} as const;
+
+const vm = (isRequired: boolean): PositionalData => ({
+  field: "vm",
+  kind: "text",
+  description: isRequired ? "VM name, id or unique prefix" : "VM name, id or unique prefix; the only VM when left out",
+  isRequired,
+  placeholder: "VM",
+  names: "vm",
+});
+
+const forceStop: FlagData = {
+  field: "force",
+  kind: "boolean",
+  description: "do not wait for operations under way",
+  isRequired: false,
+  letter: "f",
+};
+
+export const localCommands = [
+  {
+    ...base,
+    name: "cli.ssh",
+    path: ["vm", "ssh"],
+    aliases: [["ssh"], ["vm", "shell"], ["shell"]],
+    summary: "Open a shell in a VM, or run a command in it",
+    description:
+      "Runs the ssh of this host on your terminal, with banger's own key and the host key that was pinned when the VM was made. " +
+      "Everything after the VM belongs to the guest: one word is a shell line, several are a command with its arguments, " +
+      "passed on exactly. Your ~/.ssh/config is read; what matters for reaching the VM is set over it. " +
+      "The exit code is the command's; 255 comes from ssh itself. With --json it prints what an ssh client needs, and connects to nothing.",
+    examples: [
+      { command: "banger ssh web", shows: "a shell in web" },
+      { command: "banger ssh web ls -la /etc", shows: "run a command; flags after the name are the command's" },
+      { command: "banger ssh web -- sh -c 'exit 7'", shows: "its exit code is banger's" },
+    ],
+    flags: [
+      {
+        field: "tty",
+        kind: "boolean",
+        description: "give the command a terminal, as programs like top need it",
+        isRequired: false,
+        letter: "t",
+      },
+    ],
+    positionals: [vm(false)],
+    takesRest: { placeholder: "COMMAND", description: "what to run in the guest, instead of a shell" },
+  },
+  {
+    ...base,
+    name: "cli.console",
+    path: ["vm", "console"],
+    aliases: [["console"]],
+    summary: "Attach to the serial console of a VM",
+    description: "What you type goes to the guest until you press Ctrl-]. Needs no network and no ssh in the guest.",
+    examples: [{ command: "banger vm console web", shows: "watch it boot, log in; Ctrl-] leaves" }],
+    flags: [
+      {
+        field: "tail",
+        kind: "integer",
+        description: "show this many of the last bytes first, at most 65536",
+        isRequired: false,
+        letter: "n",
+        default: 4096,
+        placeholder: "BYTES",
+      },
+    ],
+    positionals: [vm(false)],
+  },
+  {
+    ...base,
+    name: "cli.daemon-restart",
+    path: ["daemon", "restart"],
+    summary: "Replace the daemon by a new one; VMs go on running",
+    examples: [{ command: "banger daemon restart", shows: "for example after editing the configuration" }],
+    flags: [forceStop],
+  },
+  {
+    ...base,
+    name: "cli.daemon-logs",
+    path: ["daemon", "logs"],
+    summary: "Print what the daemon wrote into its log",
+    examples: [{ command: "banger daemon logs -f --tail 20", shows: "the last lines, and what follows" }],
+    flags: [
+      { field: "follow", kind: "boolean", description: "go on printing as it comes", isRequired: false, letter: "f" },
+      {
+        field: "tail",
+        kind: "integer",
+        description: "only the last lines, this many",
+        isRequired: false,
+        letter: "n",
+        placeholder: "N",
+      },
+    ],
+  },
+  {
+    ...base,
+    name: "cli.config-path",
+    path: ["config", "path"],
+    summary: "Print where the configuration file is",
+    examples: [{ command: "banger config path", shows: "the file to edit; it need not exist" }],
+  },
+  {
+    ...base,
+    name: "cli.version",
+    path: ["version"],
+    summary: "Print the versions of banger and of the running daemon",
+    examples: [{ command: "banger version --json", shows: "both, for a program" }],
+  },
+  {
+    ...base,
+    name: "cli.completion",
+    path: ["completion"],
+    summary: "Print the completion script of a shell",
+    description:
+      "bash: source <(banger completion bash), in ~/.bashrc. zsh: source <(banger completion zsh), in ~/.zshrc after compinit. " +
+      "fish: banger completion fish > ~/.config/fish/completions/banger.fish.",
+    examples: [{ command: "banger completion bash", shows: "to be sourced by ~/.bashrc" }],
+    positionals: [
+      {
+        field: "shell",
+        kind: "text",
+        description: "bash, zsh or fish",
+        isRequired: true,
+        placeholder: "SHELL",
+        choices: ["bash", "zsh", "fish"],
+      },
+    ],
+  },
+  {
+    ...base,
+    name: "cli.setup",
+    path: ["setup"],
+    summary: "Set this host up for VMs: what needs root, shown first and asked once",
+    examples: [
+      { command: "banger setup --print", shows: "what it would do, without doing it" },
+      { command: "banger setup", shows: "show it, ask, and do it" },
+    ],
+    flags: [
+      { field: "print", kind: "boolean", description: "only print what it would do", isRequired: false },
+      { field: "yes", kind: "boolean", description: "do not ask", isRequired: false, letter: "y" },
+    ],
+  },
+  {
+    ...base,
+    name: "cli.help",
+    path: ["help"],
+    summary: "Explain a command, or a topic: exit-codes, environment",
+    examples: [
+      { command: "banger help vm create", shows: "everything about one command" },
+      { command: "banger help exit-codes", shows: "what each exit code means" },
+    ],
+    takesRest: { placeholder: "COMMAND", description: "a command or a topic" },
+  },
+] as const satisfies readonly CommandData[];
+
+export type LocalCommand = (typeof localCommands)[number]["name"];

@@ -1,0 +1,42 @@
+// What every command is given: where to write, the daemon's client, and what is known of this program and its place.
+import type { Build } from "../client/decide-replacement.ts";
+import type { DaemonClient } from "../client/connect.ts";
+import type { CommandData } from "./command-data.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** What `banger setup` would do on this host, and doing it. */
+export type SetupPlan = {
+  /** Lines for people: what would be done, and why. */
+  lines: readonly string[];
+  /** True when there is nothing to do. */
+  isDone: boolean;
+  run: () => Promise<number>;
+};
+
+export type Session = {
+  terminal: Terminal;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Absolute directory that relative paths on the line are meant from. */
+  cwd: string;
+  self: Build;
+  client: DaemonClient;
+  paths: () => { configFile: string; daemonLog: string; socket: string };
+  planSetup: (() => Promise<SetupPlan>) | null;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+};
+
+/** A line that was understood. */
+export type Invocation = {
+  command: CommandData;
+  /** Input of the method as it was typed: only what was given. */
+  input: Record<string, unknown>;
+  /** The first positional of a command that takes several, as often as it was given. */
+  refs: readonly string[];
+  /** Words that belong to someone else. */
+  rest: readonly string[];
+  isJson: boolean;
+  isQuiet: boolean;
+  /** Flags that the CLI added and no method knows. */
+  own: { all: boolean; selector: Record<string, string> | null; plan: boolean };
+};

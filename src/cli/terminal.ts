@@ -1,0 +1,73 @@
+// Where the command line writes: plain writes to the descriptors, and what each of them can show.
+import { writeSync } from "node:fs";
+import { isatty } from "node:tty";
+
+// process.stdout and process.stderr cost 12–18 ms to touch, and lose output at exit (STACK §1i.7): descriptors only.
+
+export type Terminal = {
+  /** What the command is for: data, and what people read instead of it. */
+  out: (text: string) => void;
+  /** What is said beside it: progress, notes, errors. */
+  err: (text: string) => void;
+  isInTty: boolean;
+  isOutTty: boolean;
+  isErrTty: boolean;
+  /** Colours are wanted on stdout, on stderr. */
+  hasOutColor: boolean;
+  hasErrColor: boolean;
+  /** Lines may be redrawn on stderr. */
+  canRedraw: boolean;
+};
+
+/** Thrown when whoever read our output has gone away. */
+export class ReaderGone extends Error {
+  override readonly name = "ReaderGone";
+}
+
+/** 128 + SIGPIPE: what a program ends with whose reader went away. */
+export const EXIT_READER_GONE = 141;
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/** Writes all of `text`, also to a pipe that is full or was made non-blocking by someone who shares it. */
+const writeAll = (fd: number, text: string): void => {
+  const bytes = Buffer.from(text);
+  for (let offset = 0; offset < bytes.length; ) {
+    try {
+      offset += writeSync(fd, bytes, offset);
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === "EPIPE" || code === "EIO") throw new ReaderGone();
+      if (code !== "EAGAIN" && code !== "EINTR") throw error;
+      Atomics.wait(pause, 0, 0, 2);
+    }
+  }
+};
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** https://no-color.org and https://force-color.org: set and not empty counts; a dumb terminal has neither colours nor cursor. */
+export const decideColor = (env: Environment, isTty: boolean): boolean => {
+  if (env.NO_COLOR) return false;
+  if (env.FORCE_COLOR) return env.FORCE_COLOR !== "0" && env.FORCE_COLOR !== "false";
+  return isTty && env.TERM !== "dumb";
+};
+
+export const openTerminal = (env: Environment): Terminal => {
+  const [isInTty, isOutTty, isErrTty] = [isatty(0), isatty(1), isatty(2)];
+  return {
+    out: (text) => writeAll(1, text),
+    err: (text) => {
+      // Losing a note is no reason to lose the work.
+      try {
+        writeAll(2, text);
+      } catch {}
+    },
+    isInTty,
+    isOutTty,
+    isErrTty,
+    hasOutColor: decideColor(env, isOutTty),
+    hasErrColor: decideColor(env, isErrTty),
+    canRedraw: isErrTty && env.TERM !== "dumb",
+  };
+};

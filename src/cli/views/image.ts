@@ -1,0 +1,54 @@
+// How people see images.
+import { formatAgo, formatMiB } from "../format.ts";
+import { renderFacts, renderTable } from "../table.ts";
+import type { ImageMethod, ViewsOf } from "./views.ts";
+
+export const imageViews: ViewsOf<ImageMethod> = {
+  "image.build": (image) =>
+    `${image.name} is built: ${formatMiB(image.usedMiB)} on disk, kernel ${image.kernelRelease}\n`,
+  "image.register": (image) => `${image.name} is registered: ${formatMiB(image.usedMiB)} on disk\n`,
+  "image.list": (images, { isQuiet, paint, nowMs }) => {
+    if (isQuiet) return images.map(({ name }) => `${name}\n`).join("");
+    if (images.length === 0)
+      return { out: "", err: "There are no images yet: banger image build makes the default one.\n" };
+    return renderTable({
+      header: ["NAME", "ALIASES", "SIZE", "ON DISK", "KERNEL", "USED BY", "CREATED"],
+      rows: images.map((image) => [
+        image.isDefault ? `${image.name} ${paint.faint("(default)")}` : image.name,
+        image.aliases.join(" ") || "-",
+        formatMiB(image.sizeMiB),
+        formatMiB(image.usedMiB),
+        image.kernelRelease,
+        image.usedBy.join(" ") || "-",
+        formatAgo(image.createdAt, nowMs),
+      ]),
+      paint,
+    });
+  },
+  "image.show": (image, { paint, nowMs }) =>
+    renderFacts(
+      [
+        ["Name", paint.strong(image.name)],
+        ["Id", image.id],
+        ["Aliases", image.aliases.join(" ")],
+        ["Size", `${formatMiB(image.sizeMiB)}, ${formatMiB(image.usedMiB)} of it on disk`],
+        ["Kernel", `${image.kernelRelease} (${image.kernel})`],
+        ["Helper", image.helperVersion],
+        ["Used by", image.usedBy.join(" ")],
+        ["Created", `${formatAgo(image.createdAt, nowMs)}  ${paint.faint(image.createdAt)}`],
+        ["Made", image.made.how],
+        ["Suite", image.made.suite],
+        ["Mirror", image.made.mirror],
+        ["Source", image.made.source],
+        ["Packages", image.made.packages.length > 0 ? `${image.made.packages.length}; --json lists them` : null],
+        ["Scripts", Object.keys(image.made.scripts).join(" ")],
+      ],
+      paint,
+    ),
+  "image.delete": ({ name }) => `${name} is deleted\n`,
+  "image.prune": ({ removed, freedMiB }, { input }) => {
+    if (removed.length === 0) return { out: "", err: "There is nothing to prune.\n" };
+    const last = input.dryRun ? `would free ${formatMiB(freedMiB)}` : `freed ${formatMiB(freedMiB)}`;
+    return { out: removed.map((path) => `${path}\n`).join(""), err: `${last}\n` };
+  },
+};

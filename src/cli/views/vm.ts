@@ -1,0 +1,162 @@
+// How people see VMs: tables, facts, and one line for each thing that was done.
+import type { Output } from "../../spec/rpc/contract.ts";
+import type { Address, Vm, VmState } from "../../spec/vm.ts";
+import { formatAgo, formatMiB, formatMs, formatSeconds, formatSince } from "../format.ts";
+import type { Paint } from "../paint.ts";
+import { sanitize } from "../sanitize.ts";
+import { renderFacts, renderTable } from "../table.ts";
+import type { ViewContext, ViewsOf, VmMethod } from "./views.ts";
+
+const paintState = (state: VmState, paint: Paint): string => {
+  if (state === "running") return paint.good(state);
+  if (state === "error") return paint.bad(state);
+  return state === "stopped" || state === "suspended" ? paint.faint(state) : paint.busy(state);
+};
+
+/** What people here reach the VM by; null while nobody can. */
+export const addressOf = (addresses: readonly Address[]): string | null =>
+  (addresses.find(({ side }) => side === "host") ?? addresses[0])?.address ?? null;
+
+const pairs = (labels: Readonly<Record<string, string>>): string =>
+  Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
+
+const listRow = (vm: Vm, { paint, nowMs }: ViewContext): string[] => [
+  vm.name,
+  paintState(vm.state, paint) + (vm.pendingRestart ? paint.busy("*") : ""),
+  addressOf(vm.addresses) ?? "-",
+  String(vm.vcpus),
+  formatMiB(vm.memoryMiB),
+  `${formatMiB(vm.diskUsedMiB)}/${formatMiB(vm.diskMiB)}`,
+  vm.image,
+  vm.state === "running" ? formatSince(vm.startedAt, nowMs) : "-",
+];
+
+const renderList = (vms: Output<"vm.list">, context: ViewContext) => {
+  if (context.isQuiet) return vms.map(({ name }) => `${name}\n`).join("");
+  if (vms.length === 0) {
+    const isFiltered = context.input.label !== undefined;
+    return {
+      out: "",
+      err: isFiltered ? "No VM has that label.\n" : "There are no VMs yet: banger create makes one.\n",
+    };
+  }
+  const table = renderTable({
+    header: ["NAME", "STATE", "ADDRESS", "VCPUS", "MEMORY", "DISK", "IMAGE", "UPTIME"],
+    rows: vms.map((vm) => listRow(vm, context)),
+    paint: context.paint,
+  });
+  return vms.some(({ pendingRestart }) => pendingRestart)
+    ? { out: table, err: "* changed settings take effect at its next start\n" }
+    : table;
+};
+
+const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
+  renderFacts(
+    [
+      ["Name", paint.strong(vm.name)],
+      ["Id", vm.id],
+      ["State", paintState(vm.state, paint)],
+      ["Address", vm.addresses.map(({ address, side }) => `${address} (${side})`).join(", ")],
+      ["Hostname", vm.fqdn],
+      ["User", vm.user],
+      ["vCPUs", String(vm.vcpus)],
+      ["Memory", formatMiB(vm.memoryMiB)],
+      ["Disk", `${formatMiB(vm.diskMiB)}, ${formatMiB(vm.diskUsedMiB)} of it in use on this host`],
+      ["Image", vm.image],
+      ["Kernel", vm.kernel],
+      ["Run by", `${vm.vmm}${vm.accelerator ? ` (${vm.accelerator})` : ""}: ${vm.vmmReason}`],
+      ["Network", vm.network],
+      ["Labels", pairs(vm.labels)],
+      ["Created", `${formatAgo(vm.createdAt, nowMs)}  ${paint.faint(vm.createdAt)}`],
+      ["Started", vm.startedAt && `${formatAgo(vm.startedAt, nowMs)}  ${paint.faint(vm.startedAt)}`],
+      ["Process", vm.pid === null ? null : String(vm.pid)],
+      ["Last end", vm.lastEnd && `${vm.lastEnd.cause.replace("_", " ")}, ${formatAgo(vm.lastEnd.at, nowMs)}`],
+      ["Last error", vm.lastError && paint.bad(sanitize(vm.lastError.message))],
+      ["Try", vm.lastError?.fix ?? null],
+      ["Pending", vm.pendingRestart ? "changed settings take effect at the next start" : null],
+    ],
+    paint,
+  );
+
+/** Four lines on stderr for people: what runs, how to get in, reach a port, and remove it; the name alone for a pipe. */
+const renderCreated = (vm: Vm, context: ViewContext) => {
+  const address = addressOf(vm.addresses) ?? vm.fqdn;
+  const size = `${vm.vcpus} vCPU${vm.vcpus === 1 ? "" : "s"}, ${formatMiB(vm.memoryMiB)} memory, ${formatMiB(vm.diskMiB)} disk`;
+  const lines =
+    vm.state === "running"
+      ? [
+          `${vm.name} is running: ${vm.image}, ${size}.`,
+          `  Get in:        banger ssh ${vm.name}`,
+          `  Reach a port:  ${address}:PORT, for example curl http://${address}:8080`,
+          `  Remove it:     banger rm --force ${vm.name}`,
+        ]
+      : [
+          `${vm.name} is made and ${vm.state}: ${vm.image}, ${size}.`,
+          `  Start it:      banger start ${vm.name}`,
+          `  Get in:        banger ssh ${vm.name}`,
+          `  Remove it:     banger rm ${vm.name}`,
+        ];
+  return { out: context.isOutTty ? "" : `${vm.name}\n`, err: `${lines.join("\n")}\n` };
+};
+
+const change =
+  (verbs: { done: string; already: string }) =>
+  (vm: Vm & { changed: boolean }): string =>
+    `${vm.name} ${vm.changed ? verbs.done : verbs.already}\n`;
+
+const started = (vm: Vm & { changed: boolean }): string => {
+  const address = addressOf(vm.addresses);
+  return `${vm.name} ${vm.changed ? "is running" : "was running already"}${address ? `, at ${address}` : ""}\n`;
+};
+
+const bar = (share: number): string => "█".repeat(Math.max(share > 0 ? 1 : 0, Math.round(share * 30)));
+
+const renderWhySlow = (answer: Output<"vm.why-slow">, { paint, nowMs }: ViewContext): string => {
+  const rows = answer.steps.map(({ step, ms, share, usualMs }) => [
+    step,
+    ms === null ? "-" : formatMs(ms),
+    usualMs === null ? "-" : formatMs(usualMs),
+    bar(share),
+  ]);
+  const head = `${answer.operation} of ${paint.strong(answer.name)}, ${formatAgo(answer.startedAt, nowMs)}: ${formatMs(answer.totalMs)}\n`;
+  return `${head}${renderTable({ header: ["STEP", "TIME", "USUALLY", "SHARE"], rows, paint })}${answer.remark}\n`;
+};
+
+export const renderStats = (all: readonly Output<"vm.stats">[], { paint }: ViewContext): string =>
+  renderTable({
+    header: ["NAME", "STATE", "CPU", "MEMORY", "DISK", "UPTIME"],
+    rows: all.map((one) => [
+      one.name,
+      paintState(one.state as VmState, paint),
+      one.cpuPercent === null ? "-" : `${one.cpuPercent.toFixed(1)}%`,
+      `${formatMiB(one.memoryMiB)}/${formatMiB(one.memoryLimitMiB)}`,
+      `${formatMiB(one.diskUsedMiB)}/${formatMiB(one.diskMiB)}`,
+      one.uptimeSeconds === null ? "-" : formatSeconds(one.uptimeSeconds),
+    ]),
+    paint,
+  });
+
+export const vmViews: ViewsOf<VmMethod> = {
+  "vm.create": renderCreated,
+  "vm.start": started,
+  "vm.stop": change({ done: "is stopped", already: "was stopped already" }),
+  "vm.restart": (vm) => `${vm.name} was restarted${addressOf(vm.addresses) ? `, at ${addressOf(vm.addresses)}` : ""}\n`,
+  "vm.kill": change({ done: "was killed", already: "was not running" }),
+  "vm.delete": ({ name }) => `${name} is deleted\n`,
+  "vm.list": renderList,
+  "vm.show": renderShow,
+  "vm.set": (vm) =>
+    vm.changed
+      ? `${vm.name} has ${vm.vcpus} vCPUs, ${formatMiB(vm.memoryMiB)} memory, ${formatMiB(vm.diskMiB)} disk\n`
+      : `${vm.name} has that already\n`,
+  "vm.rename": (vm) => `it is called ${vm.name} now\n`,
+  "vm.label": (vm) => `${vm.name} ${pairs(vm.labels) === "" ? "has no labels" : `has ${pairs(vm.labels)}`}\n`,
+  "vm.logs": () => "",
+  "vm.stats": (one, context) => renderStats([one], context),
+  "vm.why-slow": renderWhySlow,
+  "vm.ping": (answer) =>
+    `${answer.name} answered in ${answer.roundTripMs.toFixed(1)} ms; up ${formatSeconds(answer.uptimeSeconds)}, ` +
+    `clock ${answer.clockSkewMs >= 0 ? "+" : ""}${Math.round(answer.clockSkewMs)} ms, helper ${sanitize(answer.helperVersion)}\n`,
+};

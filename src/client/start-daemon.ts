@@ -1,0 +1,82 @@
+// Starts bangerd in the background and waits until it listens; many clients at once start one, since the daemon holds a lock.
+import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { spawnDetached } from "../host/process.ts";
+import { EXIT, fail } from "../spec/errors.ts";
+
+export type DaemonLaunch = {
+  argv: readonly string[];
+  argv0?: string;
+  env: Readonly<Record<string, string | undefined>>;
+  /** Takes what the daemon prints. */
+  logPath: string;
+};
+
+const RETRY_MS = 5;
+const START_TIMEOUT_MS = 10_000;
+const TAIL_BYTES = 4096;
+
+const sizeOf = (path: string): number => {
+  try {
+    return statSync(path).size;
+  } catch {
+    return 0;
+  }
+};
+
+/** The last line that was written to `path` after byte `from`, without colours. */
+const lastLineSince = (path: string, from: number): string => {
+  try {
+    const size = sizeOf(path);
+    const start = Math.max(from, size - TAIL_BYTES);
+    const bytes = Buffer.alloc(Math.max(size - start, 0));
+    const fd = openSync(path, "r");
+    const length = readSync(fd, bytes, 0, bytes.length, start);
+    closeSync(fd);
+    const lines = bytes.toString("utf8", 0, length).split("\n");
+    return Bun.stripANSI(lines.filter((line) => line.trim() !== "").pop() ?? "").replace(/^banger: /, "");
+  } catch {
+    return "";
+  }
+};
+
+/** What stays for ever in the environment of a daemon is the user's, without what would steer the runtime itself. */
+const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | undefined> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !/^BUN_|^NODE_OPTIONS$/.test(name)));
+
+/**
+ * Starts the daemon and resolves with what `probe` answers once it answers at all (null: not yet).
+ * Errors: daemon.start_failed with the last line of its log.
+ */
+export const startDaemon = async <Answer>(
+  launch: DaemonLaunch,
+  probe: () => Promise<Answer | null>,
+): Promise<Answer> => {
+  const logStart = sizeOf(launch.logPath);
+  const child = spawnDetached({
+    argv: launch.argv,
+    ...(launch.argv0 ? { argv0: launch.argv0 } : {}),
+    env: daemonEnvironment(launch.env),
+    cwd: "/",
+    logPath: launch.logPath,
+  });
+  let exitCode: number | null = null;
+  void child.exited.then((code) => {
+    exitCode = code;
+  });
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const answer = await probe();
+    if (answer !== null) return answer;
+    // "Conflict" is the loser of the race for the daemon's lock: the winner's socket is about to answer.
+    if (exitCode !== null && exitCode !== EXIT.conflict && exitCode !== EXIT.ok) {
+      const detail = lastLineSince(launch.logPath, logStart) || `it ended with exit code ${exitCode}`;
+      throw fail("daemon.start_failed", { detail, log: launch.logPath });
+    }
+    if (performance.now() > deadline) {
+      const said = lastLineSince(launch.logPath, logStart);
+      const detail = `it does not answer after ${START_TIMEOUT_MS / 1000} s${said ? `; it last said: ${said}` : ""}`;
+      throw fail("daemon.start_failed", { detail, log: launch.logPath });
+    }
+    await Bun.sleep(RETRY_MS);
+  }
+};
