@@ -284,6 +284,11 @@ export const errors = {
     fix: () => "banger daemon restart",
     exit: EXIT.daemon,
   }),
+  "daemon.not_running": entry<{ socket: string }>({
+    message: () => "bangerd is not running.",
+    fix: () => "banger list   # starts it, as does every command that needs it",
+    exit: EXIT.daemon,
+  }),
   "daemon.start_failed": entry<{ detail: string; log: string }>({
     message: ({ detail }) => `bangerd could not be started: ${detail}`,
     fix: ({ log }) => `tail ${log}`,
