@@ -3,6 +3,7 @@ import { RCODE, type Zone } from "../core/dns-zone.ts";
 import { acceptForwarded, answerQuery, renderError, type Transport } from "./answer.ts";
 import type { Forwarder } from "./forwarder.ts";
 import { openTcpListener, TCP_LIMITS, type TcpLimits, type TcpListener } from "./tcp-listener.ts";
+import { openUdpListener, type UdpListener } from "./udp-listener.ts";
 
 export type DnsServerOptions = {
   listen: {
@@ -58,7 +59,6 @@ export type DnsServer = {
   close(): Promise<void>;
 };
 
-type UdpListener = { port: number; close(): void };
 type Pair = {
   port: number;
   udp: UdpListener | null;
@@ -72,29 +72,16 @@ const errnoOf = (error: unknown): string => (error as { code?: string }).code ??
 /** Two random ports in a row that are free for UDP and taken for TCP are rare; eight do not happen. */
 const ANY_PORT_TRIES = 8;
 
-type Datagram = { bytes: Uint8Array; port: number; address: string };
-
-/** False when it was not sent. A full buffer drops the answer: UDP clients ask again, and waiting would delay the others. */
-const sendDatagram = (socket: Bun.udp.Socket<"uint8array">, { bytes, port, address }: Datagram): boolean => {
-  // Port 0 can be no one's. An ICMP error that some earlier client left behind comes out of the next send, once, in place of sending.
-  for (let tries = 0; tries < 3 && port !== 0 && !socket.closed; tries++) {
-    try {
-      return socket.send(bytes, port, address);
-    } catch {}
-  }
-  return false;
-};
-
 /** Opens the server. A port or address that is not to be had is no failure: it says so and keeps trying. */
 export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServer> => {
   const { host, port: wantedPort, fallbackPort } = options.listen;
   const limits = { ...TCP_LIMITS, ...options.tcpLimits };
-  const counts = { udpQueries: 0, tcpQueries: 0, forwarded: 0, forwardFailed: 0, silenced: 0, dropped: 0 };
+  const counts = { udpQueries: 0, tcpQueries: 0, forwarded: 0, forwardFailed: 0, silenced: 0 };
   const rcodes: Record<number, number> = {};
   let pair = nothing;
   let homePort = wantedPort;
   let isClosed = false;
-  let evictedBefore = 0;
+  const before = { evicted: 0, dropped: 0 };
 
   const respond = (query: Uint8Array, transport: Transport, client: string) => {
     const zone = options.zone();
@@ -131,23 +118,13 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
       });
   };
 
-  const bindUdp = async (port: number): Promise<UdpListener> =>
-    Bun.udpSocket({
-      hostname: host,
+  const bindUdp = (port: number): Promise<UdpListener> =>
+    openUdpListener({
+      host,
       port,
-      binaryType: "uint8array",
-      socket: {
-        data: (socket, query, clientPort, client) => {
-          counts.udpQueries++;
-          const send = (bytes: Uint8Array) => {
-            if (!sendDatagram(socket, { bytes, port: clientPort, address: client })) counts.dropped++;
-          };
-          const answer = respond(query, "udp", client);
-          if (answer instanceof Promise) answer.then(send);
-          else if (answer) send(answer);
-        },
-        // ICMP tells of a client that has gone; without a handler the runtime would make it an uncaught exception.
-        error: () => {},
+      answer: (query, client) => {
+        counts.udpQueries++;
+        return respond(query, "udp", client);
       },
     });
 
@@ -186,7 +163,8 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   };
 
   const closePair = ({ udp, tcp }: Pair) => {
-    evictedBefore += tcp?.evicted() ?? 0;
+    before.evicted += tcp?.evicted() ?? 0;
+    before.dropped += udp?.dropped() ?? 0;
     udp?.close();
     tcp?.close();
   };
@@ -223,12 +201,12 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
     if (isClosed || isWhole()) return Promise.resolve();
     running ??= attempt()
       .then((next) => {
-        const before = describe(pair);
+        const described = describe(pair);
         const wasNothing = pair === nothing;
         pair = next;
         if (homePort === 0) homePort = pair.port;
         if (isClosed) return closePair(pair);
-        if (!wasNothing && describe(pair) === before) return;
+        if (!wasNothing && describe(pair) === described) return;
         options.log?.(describe(pair));
         options.onChange?.();
       })
@@ -260,7 +238,8 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
       ...counts,
       rcodes: { ...rcodes },
       tcpConnections: pair.tcp?.connections() ?? 0,
-      tcpEvicted: evictedBefore + (pair.tcp?.evicted() ?? 0),
+      tcpEvicted: before.evicted + (pair.tcp?.evicted() ?? 0),
+      dropped: before.dropped + (pair.udp?.dropped() ?? 0),
     }),
     retry,
     close: async () => {
