@@ -1,4 +1,5 @@
 // The smallest guest that proves virtualisation: an initramfs whose init sleeps, speaks and reboots, to be run by an ordinary kernel.
+import { type CpioMember, renderCpio } from "./cpio.ts";
 
 /** What the guest prints on its console once it runs in user mode and a timer has fired. */
 export const PROOF_LINE = "banger-proof: user mode";
@@ -47,25 +48,12 @@ const renderInit = (): Buffer => {
   return Buffer.concat([headers, code]);
 };
 
-type Member = { name: string; mode: number; content?: Uint8Array; device?: [major: number, minor: number] };
-
-const padded = (bytes: Buffer): Buffer => Buffer.concat([bytes, Buffer.alloc((4 - (bytes.length % 4)) % 4)]);
-
-/** One member of a cpio archive as kernels read it (Documentation/driver-api/early-userspace/buffer-format.rst). */
-const renderMember = ({ name, mode, content = new Uint8Array(), device = [0, 0] }: Member, index: number): Buffer => {
-  const nameBytes = Buffer.from(`${name}\0`);
-  const fields = [index + 1, mode, 0, 0, 1, 0, content.length, 0, 0, device[0], device[1], nameBytes.length, 0];
-  const head = `070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}`;
-  return Buffer.concat([padded(Buffer.concat([Buffer.from(head), nameBytes])), padded(Buffer.from(content))]);
-};
-
 /** The initramfs, uncompressed, so that every kernel that takes one can read it. */
 export const renderProofInitramfs = (): Buffer => {
-  const members: Member[] = [
+  const members: CpioMember[] = [
     { name: "dev", mode: 0o040755 },
     { name: "dev/console", mode: 0o020600, device: [5, 1] },
     { name: "init", mode: 0o100755, content: renderInit() },
-    { name: "TRAILER!!!", mode: 0 },
   ];
-  return Buffer.concat(members.map(renderMember));
+  return renderCpio(members);
 };

@@ -37,7 +37,8 @@ export type LaunchSpec = {
   kernel: KernelFiles;
   /** In the order of the boot contract: root, document; the modules' disk follows. */
   disks: readonly { id: string; path: string; readOnly: boolean }[];
-  network: { tap: string; mac: string };
+  /** null: a guest without a network device. */
+  network: { tap: string; mac: string } | null;
   vcpus: number;
   memoryMiB: number;
   runtimeDir: string;

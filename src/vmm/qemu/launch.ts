@@ -93,17 +93,22 @@ const diskArguments = (spec: LaunchSpec): string[] => {
       "file.locking=on",
     ),
     "-device",
-    // The transport decides which of vda, vdb, vdc a disk is; left to itself the last one would come first.
-    optionList("virtio-blk-device", `drive=disk-${id}`, `id=${id}`, `bus=virtio-mmio-bus.${index}`),
+    // Without a bus of its own each gets the highest free transport, and that is the order in which ACPI lists them to the guest:
+    // vda, vdb, vdc as given here (seen with 6.12; buses 0, 1, 2 make the first one vdc).
+    optionList("virtio-blk-device", `drive=disk-${id}`, `id=${id}`),
   ]);
 };
 
 const deviceArguments = (spec: LaunchSpec): string[] => [
   ...diskArguments(spec),
-  "-netdev",
-  optionList("tap", "id=net0", `ifname=${spec.network.tap}`, "script=no", "downscript=no", "vhost=off"),
-  "-device",
-  optionList("virtio-net-device", "netdev=net0", `mac=${spec.network.mac}`),
+  ...(spec.network
+    ? [
+        "-netdev",
+        optionList("tap", "id=net0", `ifname=${spec.network.tap}`, "script=no", "downscript=no", "vhost=off"),
+        "-device",
+        optionList("virtio-net-device", "netdev=net0", `mac=${spec.network.mac}`),
+      ]
+    : []),
   // A guest without a source of randomness waits for seconds before sshd has a key.
   "-object",
   "rng-random,id=entropy,filename=/dev/urandom",

@@ -1,0 +1,255 @@
+// What every VMM driver must do, asked of a spawned VMM under a real shim; the subject says which VMM, and with which guest.
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { join } from "node:path";
+import type { ShimEvent } from "../../src/host/shim.ts";
+import { proveProcess } from "../../src/host/shim.ts";
+import { hasCode } from "../../src/spec/errors.ts";
+import type { LaunchPlan } from "../../src/spec/plan.ts";
+import type { EarlyEnd, KernelFiles, LaunchSpec, VmmControl, VmmDriver } from "../../src/vmm/driver.ts";
+import { type Bench, builtShim, openBench, readUntil, textOf, until } from "../shim/shim-bench.ts";
+
+/** A VMM to be asked. Its guest prints "banger-test: up" and obeys the words poweroff, reboot, halt and panic on its console. */
+export type VmmSubject = {
+  driver: VmmDriver;
+  binary: LaunchSpec["binary"];
+  accelerator: LaunchSpec["accelerator"];
+  tscKhz: number | null;
+  kernel: KernelFiles;
+  /** Changes to the kernel with which the VMM ends before it has a socket, and what its stderr then has in it. */
+  failing: { kernel: Partial<KernelFiles>; stderr: string };
+  /** Whether the guest acts on its power button. */
+  hasPowerButton: boolean;
+  bootTimeoutMs: number;
+};
+
+const ID = "0123456789ab";
+const VM = "hello";
+const UP = "banger-test: up";
+const FAIL_FAST_MS = 2500;
+
+type Vm = Awaited<ReturnType<typeof launch>>;
+
+const specOf = (subject: VmmSubject, runtimeDir: string, kernel: Partial<KernelFiles> = {}): LaunchSpec => ({
+  vm: { id: ID, name: VM },
+  binary: subject.binary,
+  accelerator: subject.accelerator,
+  tscKhz: subject.tscKhz,
+  kernel: { ...subject.kernel, ...kernel },
+  disks: [],
+  network: null,
+  vcpus: 1,
+  memoryMiB: 256,
+  runtimeDir,
+});
+
+const shimChanges = (plan: LaunchPlan) => ({
+  id: ID,
+  argv: plan.argv,
+  restartArgv: plan.restartArgv,
+  staleSockets: plan.staleSockets,
+  endsOnHalt: plan.endOnHalt,
+});
+
+/** Launches the VMM under a shim, paused, and watches it. */
+const launch = async (subject: VmmSubject, bench: Bench, kernel: Partial<KernelFiles> = {}) => {
+  const plan = subject.driver.launch(specOf(subject, bench.dir, kernel));
+  const { control: shim, identity, plan: shimPlan } = await bench.start("", shimChanges(plan));
+  const events: ShimEvent[] = [];
+  const watching = (async () => {
+    for await (const event of shim.watch()) events.push(event);
+  })();
+  // At the end of a test the shim is killed, and whoever still waits is told so.
+  watching.catch(() => {});
+  const ended = (async (): Promise<EarlyEnd> => {
+    const { code } = await shim.untilExit();
+    return { exitCode: code, stderr: await textOf(shimPlan.vmmLog) };
+  })();
+  ended.catch(() => {});
+  const attach = (timeoutMs = 5000): Promise<VmmControl> =>
+    subject.driver.attach(plan, { vm: VM, timeoutMs, signal: AbortSignal.timeout(60_000), ended });
+  const type = async (word: string) => {
+    const console = await shim.attach();
+    await console.write(Buffer.from(`${word}\n`));
+    console.close();
+  };
+  const untilUp = async () => {
+    const console = await shim.attach({ tailBytes: 65_536 });
+    await readUntil(console, UP);
+    console.close();
+  };
+  const endCause = async () => {
+    await watching;
+    const { shimPid, shimStartTicks, bootId } = identity;
+    const shimProof = { pid: shimPid, startTicks: shimStartTicks, bootId };
+    await until("the shim has ended too", async () => (await proveProcess(shimProof)) === "gone");
+    const last = events.at(-1);
+    return last?.type === "exit" ? last.cause : null;
+  };
+  return { plan, shim, identity, shimPlan, events, attach, type, untilUp, endCause };
+};
+
+const bootedVm = async (subject: VmmSubject, bench: Bench): Promise<Vm> => {
+  const vm = await launch(subject, bench);
+  const control = await vm.attach();
+  await control.boot(AbortSignal.timeout(2000));
+  control.close();
+  await vm.untilUp();
+  return vm;
+};
+
+const errorOf = async (work: Promise<unknown>): Promise<unknown> => {
+  try {
+    await work;
+  } catch (error) {
+    return error;
+  }
+  return null;
+};
+
+/** Registers the suite under `name`. */
+export const testVmmConformance = (name: string, subject: VmmSubject): void => {
+  const limit = subject.bootTimeoutMs;
+  describe(`${name} keeps the driver contract`, () => {
+    let bench: Bench;
+    beforeEach(async () => {
+      bench = await openBench();
+    });
+    afterEach(() => bench.close());
+
+    test(
+      "it waits for boot, boots once, refuses a second boot, and tells its VM's id to whoever attaches later",
+      async () => {
+        const vm = await launch(subject, bench);
+        const control = await vm.attach();
+        expect(await control.identify()).toBe(ID);
+        expect(await control.hasBooted()).toBe(false);
+        await control.boot(AbortSignal.timeout(2000));
+        expect(await control.hasBooted()).toBe(true);
+        expect(hasCode(await errorOf(control.boot(AbortSignal.timeout(2000))), "vmm.api_failed")).toBe(true);
+        control.close();
+        await control.closed;
+        await vm.untilUp();
+        const later = await vm.attach();
+        expect(await later.identify()).toBe(ID);
+        expect(await later.hasBooted()).toBe(true);
+        later.close();
+      },
+      limit,
+    );
+
+    test("a VMM that dies before its socket fails fast with its stderr", async () => {
+      const start = performance.now();
+      const error = await errorOf(launch(subject, bench, subject.failing.kernel).then((vm) => vm.attach(20_000)));
+      expect(hasCode(error, "vmm.exited_early") && error.data.stderr).toContain(subject.failing.stderr);
+      expect(performance.now() - start).toBeLessThan(FAIL_FAST_MS);
+    });
+
+    test("a VMM that is deaf to TERM is ended by KILL", async () => {
+      const vm = await launch(subject, bench);
+      (await vm.attach()).close();
+      await vm.shim.signal("STOP");
+      await vm.shim.signal("TERM");
+      expect(await proveProcess(vm.identity)).toBe("same");
+      await vm.shim.signal("KILL");
+      expect(await vm.endCause()).toBe("killed");
+      expect(await proveProcess(vm.identity)).toBe("gone");
+    });
+
+    test("TERM alone ends a VMM that listens", async () => {
+      const vm = await launch(subject, bench);
+      const control = await vm.attach();
+      await vm.shim.signal("TERM");
+      await control.closed;
+      await vm.endCause();
+      expect(await proveProcess(vm.identity)).toBe("gone");
+    });
+
+    test("it survives the process that launched it", async () => {
+      const plan = subject.driver.launch(specOf(subject, bench.dir));
+      const shimPlan = await bench.plan("", shimChanges(plan));
+      const launcher = Bun.spawn(
+        [process.execPath, join(import.meta.dir, "launch-and-die.ts"), JSON.stringify(bench.launchOptions(shimPlan))],
+        { stdio: ["ignore", "pipe", "inherit"] },
+      );
+      const identity = JSON.parse(await new Response(launcher.stdout).text());
+      bench.adopt(identity);
+      await launcher.exited;
+      expect(launcher.signalCode).toBe("SIGKILL");
+      const control = await subject.driver.attach(plan, {
+        vm: VM,
+        timeoutMs: 5000,
+        signal: AbortSignal.timeout(10_000),
+      });
+      expect(await control.identify()).toBe(ID);
+      expect(await proveProcess(identity)).toBe("same");
+      control.close();
+    });
+
+    test(
+      "a guest's poweroff stops it",
+      async () => {
+        const vm = await bootedVm(subject, bench);
+        await vm.type("poweroff");
+        expect(await vm.endCause()).toBe("poweroff");
+      },
+      limit,
+    );
+
+    test(
+      "a guest's reboot starts it again with the same identity, and nobody has to boot it",
+      async () => {
+        const vm = await bootedVm(subject, bench);
+        await vm.type("reboot");
+        await until("the VMM is started again", () =>
+          vm.events.some((event) => event.type === "started" && event.starts === 2),
+        );
+        await until("the guest is up again", async () => (await textOf(vm.shimPlan.console)).split(UP).length > 2);
+        const control = await vm.attach();
+        expect(await control.identify()).toBe(ID);
+        expect(await control.hasBooted()).toBe(true);
+        control.close();
+      },
+      limit * 2,
+    );
+
+    test(
+      "a guest's panic is told from poweroff and reboot",
+      async () => {
+        const vm = await bootedVm(subject, bench);
+        await vm.type("panic");
+        expect(await vm.endCause()).toBe("panic");
+      },
+      limit,
+    );
+
+    test(
+      "a guest's halt ends it",
+      async () => {
+        const vm = await bootedVm(subject, bench);
+        await vm.type("halt");
+        expect(await vm.endCause()).toBe("halt");
+      },
+      limit,
+    );
+
+    test(
+      subject.hasPowerButton
+        ? "the power button stops the guest"
+        : "the power button may be pressed, and a guest may ignore it",
+      async () => {
+        const vm = await bootedVm(subject, bench);
+        const control = await vm.attach();
+        await control.askToStop();
+        if (subject.hasPowerButton) expect(await vm.endCause()).toBe("poweroff");
+        else expect(await control.hasBooted()).toBe(true);
+        control.close();
+      },
+      limit,
+    );
+  });
+};
+
+/** The shim is compiled before the first test, whose time it would otherwise take. */
+export const prepareConformance = (): void => {
+  builtShim();
+};
