@@ -39,9 +39,12 @@ const formatting = {
 const renderExamples = (examples: readonly ExampleData[]): string =>
   examples.map(({ command, shows }) => `  ${command}\n      ${shows}`).join("\n");
 
-/** What `--help` says between the usage and the flags. */
-const describe = (command: CommandData): string => {
-  const others = command.aliases.map((alias) => `banger ${alias.join(" ")}`);
+/** What `--help` says between the usage and the flags; `spelled` is the path that was typed. */
+const describe = (command: CommandData, spelled: readonly string[]): string => {
+  const others = [command.path, ...command.aliases]
+    .map((path) => path.join(" "))
+    .filter((path) => path !== spelled.join(" "))
+    .map((path) => `banger ${path}`);
   return [
     `${command.summary}.`,
     ...(command.description ? [command.description] : []),
@@ -61,13 +64,13 @@ const usageOf = (command: CommandData): string[] => {
   return [[...words, ...(takesRest ? [`${fence}[${takesRest.placeholder}...]`] : [])].join(" ")];
 };
 
-const buildOne = (command: CommandData, port: ParserPort): Command<CommandContext> =>
+const buildOne = (command: CommandData, spelled: readonly string[], port: ParserPort): Command<CommandContext> =>
   buildCommand({
     func: async (flags: Record<string, unknown>, ...args: unknown[]) =>
       port.onCommand(readInvocation(command, { flags, args })),
     // The data decides the parameters; the parser's own inference of their types has nothing to add.
     parameters: parametersOf(command, port.place) as never,
-    docs: { brief: command.summary, fullDescription: describe(command), customUsage: usageOf(command) },
+    docs: { brief: command.summary, fullDescription: describe(command, spelled), customUsage: usageOf(command) },
   });
 
 const messageOfScan = (exception: unknown): LineFault => {
@@ -103,6 +106,7 @@ const configuration = (name: string, port: ParserPort): PartialApplicationConfig
     localization: {
       text: {
         ...text_en,
+        briefs: { ...text_en.briefs, argumentEscapeSequence: "what follows is no flag, even if it looks like one" },
         exceptionWhileParsingArguments: fault,
         noCommandRegisteredForInput: ({ input, corrections }) => {
           const known = corrections.map((correction) => correction.replaceAll("`", ""));
@@ -124,7 +128,7 @@ export const buildCommandApp = (
   path: readonly string[],
   port: ParserPort,
 ): Application<CommandContext> =>
-  buildApplication(buildOne(command, port), configuration(["banger", ...path].join(" "), port), integrations());
+  buildApplication(buildOne(command, path, port), configuration(["banger", ...path].join(" "), port), integrations());
 
 type Branch = { commands: Map<string, CommandData>; hidden: Set<string> };
 
@@ -143,7 +147,7 @@ const collect = (commands: readonly CommandData[], parent: readonly string[]): B
 };
 
 const routesOf = (branch: Branch, port: ParserPort): Record<string, Command<CommandContext>> =>
-  Object.fromEntries([...branch.commands].map(([word, command]) => [word, buildOne(command, port)]));
+  Object.fromEntries([...branch.commands].map(([word, command]) => [word, buildOne(command, command.path, port)]));
 
 const hide = (branch: Branch): Record<string, boolean> =>
   Object.fromEntries([...branch.hidden].map((word) => [word, true]));

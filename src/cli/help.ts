@@ -29,15 +29,26 @@ const columns = (rows: readonly (readonly [string, string])[]): string => {
   return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
 };
 
+/** In the middle of a line a sentence begins small; a name that is written in capitals does not. */
+const uncapital = (text: string): string => (/^[A-Z][a-z]/.test(text) ? text[0]?.toLowerCase() + text.slice(1) : text);
+
+/** What `banger vm` says. */
+export const renderGroup = (group: string): string => {
+  const members = commands
+    .filter(({ path }) => path[0] === group && path.length === 2)
+    .map(({ path, summary }): [string, string] => [`banger ${path.join(" ")}`, uncapital(summary)]);
+  return `${groups[group]}\n\n${columns(members)}\nEach explains itself with --help, and prints JSON with --json.\n`;
+};
+
 /** What one types first. */
 export const renderOverview = (): string => {
   const grouped = Object.entries(groups).map(([group, brief]): [string, string] => [
     `banger ${group}`,
-    brief.toLowerCase(),
+    uncapital(brief),
   ]);
   const others = commands
     .filter(({ path }) => path.length === 1)
-    .map(({ path, summary }): [string, string] => [`banger ${path.join(" ")}`, summary.toLowerCase()]);
+    .map(({ path, summary }): [string, string] => [`banger ${path.join(" ")}`, uncapital(summary)]);
   return [
     "banger: persistent microVMs on your own computer\n",
     `Every day\n${columns(everyday)}`,

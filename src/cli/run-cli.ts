@@ -3,7 +3,7 @@ import { type Application, type CommandContext, proposeCompletions, run } from "
 import { EXIT, fail } from "../spec/errors.ts";
 import { buildCommandApp, buildWholeApp, type LineFault, type ParserPort } from "./app.ts";
 import { fenceRest, hoistGlobalFlags, normalizeFlags, type Resolved, resolveCommand, wantsJson } from "./arguments.ts";
-import { type CommandData, spellPath } from "./command-data.ts";
+import { type CommandData, kebab, spellPath } from "./command-data.ts";
 import { commands, groups } from "./command-table.ts";
 import { tellFailure } from "./failure.ts";
 import type { Complete } from "./parameters.ts";
@@ -111,8 +111,20 @@ const runCompletion = async (session: Session, words: readonly string[]): Promis
   };
   const context = { process: { stdout: { write: () => {} }, stderr: { write: () => {} } } };
   const found = await proposeCompletions(buildWholeApp(commands, port), words, context).catch(() => []);
-  session.terminal.out(found.map(({ completion, brief }) => `${completion}\t${brief.split("\n")[0]}\n`).join(""));
+  const switchedOff = proposeSwitchedOff(words);
+  const proposals = [...found.filter(({ completion }) => completion !== "--"), ...switchedOff];
+  session.terminal.out(proposals.map(({ completion, brief }) => `${completion}\t${brief.split("\n")[0]}\n`).join(""));
   return EXIT.ok;
+};
+
+/** `--no-wait` for what is on unless it is switched off, which the parser knows but does not propose. */
+const proposeSwitchedOff = (words: readonly string[]): { completion: string; brief: string }[] => {
+  const partial = words.at(-1) ?? "";
+  if (!partial.startsWith("--") || words.slice(0, -1).includes("--")) return [];
+  return (resolveCommand(commands, words)?.command.flags ?? [])
+    .filter((flag) => flag.kind === "boolean" && flag.default === true)
+    .map(({ field, description }) => ({ completion: `--no-${kebab(field)}`, brief: `do not ${description}` }))
+    .filter(({ completion }) => completion.startsWith(partial));
 };
 
 /** The hidden first word that completion scripts use. */
@@ -126,6 +138,12 @@ export const runCli = async (session: Session, argv: readonly string[]): Promise
     if (first === undefined || first === "--help" || first === "-h") {
       const { renderOverview } = await import("./help.ts");
       session.terminal.out(renderOverview());
+      return EXIT.ok;
+    }
+    const isGroupAlone = first in groups && (words[1] === undefined || /^(-h|--help|--json)$/.test(words[1]));
+    if (isGroupAlone) {
+      const { renderGroup } = await import("./help.ts");
+      session.terminal.out(renderGroup(first));
       return EXIT.ok;
     }
     const resolved = resolveCommand(commands, words);

@@ -2,6 +2,7 @@
 import { describeUnknown, fail } from "../spec/errors.ts";
 import type { Client, Output } from "../spec/rpc/contract.ts";
 import { type Build, isNewer } from "./decide-replacement.ts";
+import { RemoteError } from "./remote-error.ts";
 import { type DaemonLaunch, startDaemon } from "./start-daemon.ts";
 import { callOnce, NobodyListens } from "./wire.ts";
 
@@ -77,7 +78,12 @@ export const connect = (connection: Connection): DaemonClient => {
     const running = await peek();
     const socket = connection.socket();
     if (!running || socket === null) return false;
-    await callOnce({ socket, method: "system.stop", params: { force } });
+    try {
+      await callOnce({ socket, method: "system.stop", params: { force } });
+    } catch (error) {
+      // It may hang up on us as it goes; whether it really goes is seen below.
+      if (error instanceof RemoteError) throw error;
+    }
     const deadline = performance.now() + STOP_TIMEOUT_MS;
     while (isAlive(running.pid)) {
       if (performance.now() > deadline) {
