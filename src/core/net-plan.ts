@@ -86,10 +86,16 @@ export type SubnetChoice = {
  */
 export const chooseSubnet = (choice: SubnetChoice): string | null => {
   const bridge = choice.bridge ?? null;
-  const routes = foreignRoutes(choice.routes, bridge);
-  const isFree = (subnet: string) =>
-    routes.every(({ destination }) => !isOverlapping(destination, subnet)) &&
-    !(choice.taken ?? []).some((other) => isOverlapping(other, subnet));
+  const occupied = [
+    ...foreignRoutes(choice.routes, bridge).map(({ destination }) => destination),
+    ...(choice.taken ?? []),
+  ];
+  // Read once: all 65 536 candidates of 10/8 may have to be compared.
+  const ranges = occupied.flatMap((cidr) => parseCidr(cidr) ?? []);
+  const isFree = (subnet: string) => {
+    const range = parseCidr(subnet);
+    return range !== null && ranges.every(({ first, end }) => range.first >= end || first >= range.end);
+  };
   if (choice.configured) return isFree(choice.configured) ? choice.configured : null;
   const start = hash(`subnet/${choice.instance}`);
   for (const { first, count } of searchOrder) {

@@ -59,6 +59,14 @@ const within = async <Result>(work: Promise<Result>, timeoutMs: number, onLate: 
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 };
 
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+};
+
 const startHelper = async (launch: RootLaunch): Promise<Helper> => {
   if (launch.kind === "refusal") throw fail("root.unavailable", { detail: launch.detail });
   const spawn = () =>
@@ -93,10 +101,10 @@ const startHelper = async (launch: RootLaunch): Promise<Helper> => {
     kill();
     return fail("root.unavailable", { detail: `it did not start within ${START_TIMEOUT_MS / 1000} s` });
   }).catch((error) => (error instanceof HelperGone ? refuse() : Promise.reject(error)));
-  const said = JSON.parse(greeting) as { helper?: string; protocol?: number; error?: { message?: string } };
-  if (said.helper !== "banger-root") {
+  const said = parseJson(greeting) as { helper?: unknown; error?: { message?: string } } | null;
+  if (said?.helper !== "banger-root") {
     kill();
-    throw fail("root.unavailable", { detail: said.error?.message ?? "another program answered in its place" });
+    throw fail("root.unavailable", { detail: said?.error?.message ?? "another program answered in its place" });
   }
   return {
     pid: child.pid,
@@ -165,10 +173,12 @@ export const createRootClient = (
       const text = await within(helper.ask(line), ANSWER_TIMEOUT_MS, () =>
         fail("operation.timeout", { operation: op.op, waitedMs: ANSWER_TIMEOUT_MS }),
       );
-      const answer = RootAnswer.parse(JSON.parse(text));
-      if (answer.error) throw errorFrom(answer.error);
-      if (answer.id !== id) throw new HelperGone();
-      return answer.result;
+      const parsed = RootAnswer.safeParse(parseJson(text));
+      if (!parsed.success) throw fail("root.unavailable", { detail: "its answer cannot be understood" });
+      const { error, result, id: answered } = parsed.data;
+      if (error) throw errorFrom(error);
+      if (answered !== id) throw new HelperGone();
+      return result;
     } catch (error) {
       // After anything but a proper answer nobody knows which answer comes next on this pipe.
       if (!hasCode(error, "host.command_failed") && !hasCode(error, "host.not_ours")) await drop();
