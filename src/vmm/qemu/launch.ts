@@ -77,7 +77,7 @@ const kernelArguments = (spec: LaunchSpec): string[] => [
 const diskArguments = (spec: LaunchSpec): string[] => {
   const { modules } = spec.kernel;
   const disks = [...spec.disks, ...(modules ? [{ id: "modules", path: modules, readOnly: true }] : [])];
-  return disks.flatMap(({ id, path, readOnly }, index) => [
+  return disks.flatMap(({ id, path, readOnly }) => [
     "-blockdev",
     optionList(
       "driver=raw",
