@@ -156,6 +156,31 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
     terminate(victim);
   };
 
+  const closeIdle = (connection: Connection) => {
+    if (connection.output.length > 0) return terminate(connection);
+    forget(connection);
+    connection.socket.end();
+  };
+  let sweep: ReturnType<typeof setInterval> | undefined;
+  const stopSweeping = () => {
+    clearInterval(sweep);
+    sweep = undefined;
+  };
+  /** Only while there are connections: a daemon that nobody asks does nothing at all. */
+  const startSweeping = () => {
+    sweep ??= setInterval(
+      () => {
+        const oldestMs = performance.now() - limits.idleMs;
+        // A connection whose queries are being forwarded is not idle: the forwarder has its own deadline.
+        for (const connection of [...connections]) {
+          if (connection.activeAtMs < oldestMs && connection.outstanding === 0) closeIdle(connection);
+        }
+        if (connections.size === 0) stopSweeping();
+      },
+      Math.min(1000, Math.max(10, limits.idleMs / 4)),
+    );
+  };
+
   const listener: TCPSocketListener<Connection | undefined> = Bun.listen<Connection | undefined>({
     hostname: options.host,
     port: options.port,
@@ -169,6 +194,7 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
         const connection = newConnection(socket, client);
         socket.data = connection;
         connections.add(connection);
+        startSweeping();
       },
       data: ({ data: connection }, chunk) => {
         if (!connection || connection.isClosed) return;
@@ -194,28 +220,12 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
     },
   });
 
-  const sweep = setInterval(
-    () => {
-      const oldestMs = performance.now() - limits.idleMs;
-      // A connection whose queries are being forwarded is not idle: the forwarder has its own deadline.
-      for (const connection of [...connections]) {
-        if (connection.activeAtMs < oldestMs && connection.outstanding === 0) closeIdle(connection);
-      }
-    },
-    Math.min(1000, Math.max(10, limits.idleMs / 4)),
-  );
-  const closeIdle = (connection: Connection) => {
-    if (connection.output.length > 0) return terminate(connection);
-    forget(connection);
-    connection.socket.end();
-  };
-
   return {
     port: listener.port,
     connections: () => connections.size,
     evicted: () => evictedCount,
     close: () => {
-      clearInterval(sweep);
+      stopSweeping();
       for (const connection of [...connections]) terminate(connection);
       listener.stop(true);
     },
