@@ -28,7 +28,7 @@ const isCheck = process.argv.includes("--check");
 const drifted: string[] = [];
 
 const emit = (path: string, text: string): void => {
-  const formatted = /\.(ts|json)$/.test(path) ? format(path, text) : text;
+  const formatted = path.endsWith(".ts") ? format(path, text) : text;
   if (read(path) === formatted) return;
   drifted.push(path);
   if (isCheck) return;
@@ -41,7 +41,7 @@ emit("src/cli/generated/commands.ts", renderCommands(commands));
 
 // The reference reads the table of commands, which holds the file written above: it is loaded after that.
 const { renderReference } = await import("./generate/reference.ts");
-for (const [path, text] of Object.entries(await renderReference())) emit(path, text);
+for (const [path, text] of Object.entries(renderReference())) emit(path, text);
 
 if (isCheck && drifted.length > 0) {
   console.error(`Generated files have drifted: ${drifted.join(", ")}.\n  try: bun scripts/generate.ts`);
