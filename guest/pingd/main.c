@@ -94,7 +94,7 @@ static bool go_to_background(void) {
 static void resist_oom(void) {
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  if (write(fd, "-900", 4) < 0) say("oom_score_adj: %s", strerror(errno));
+  if (write(fd, "-900", 4) < 0 && errno != EACCES) say("oom_score_adj: %s", strerror(errno));
   close(fd);
 }
 

@@ -1,5 +1,12 @@
 // One connection to a guest helper: dials, asks the vsock device for the port, synchronises, and hands over frames until it breaks.
-import { createFrameReader, createSyncFinder, type Frame, renderSync, type SyncFinder } from "../spec/guest/frames.ts";
+import {
+  createFrameReader,
+  createSyncFinder,
+  type Frame,
+  renderSync,
+  STARTED_ANEW,
+  type SyncFinder,
+} from "../spec/guest/frames.ts";
 import { FRAME, FRAME_HEADER_BYTES, SYNC_NONCE_BYTES, SYNC_PREAMBLE_BYTES } from "../spec/guest/protocol.ts";
 import { createOutbox, type Outbox } from "./outbox.ts";
 
@@ -135,7 +142,7 @@ export const openConnection = (transport: ChannelTransport, events: ConnectionEv
     unaskedBytes = Math.max(0, unaskedBytes - (nowMs - countedAtMs) * UNASKED_BYTES_PER_MS) + bytes.length;
     countedAtMs = nowMs;
     const result = reader.push(bytes, take);
-    if (!result.ok) lose({ kind: "protocol", detail: result.detail });
+    if (!result.ok) lose({ kind: result.detail === STARTED_ANEW ? "hung-up" : "protocol", detail: result.detail });
     else if (unaskedBytes > UNASKED_BURST_BYTES) lose({ kind: "protocol", detail: "it floods the host" });
   };
 

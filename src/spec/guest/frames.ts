@@ -2,6 +2,7 @@
 import {
   FRAME,
   FRAME_HEADER_BYTES,
+  FRAME_MAX_BYTES,
   FRAME_OPTIONAL_FROM,
   FRAME_PAYLOAD_MAX_BYTES,
   SYNC_BYTES,
@@ -56,18 +57,39 @@ export const createSyncFinder = (nonce: Uint8Array): SyncFinder => {
 const headerProblem = (header: { length: number; type: number; flags: number }): string | null => {
   if (header.length > FRAME_PAYLOAD_MAX_BYTES) return `a frame of ${header.length} bytes`;
   if (header.type >= FRAME_OPTIONAL_FROM) return null;
+  if (header.type === 0) return STARTED_ANEW;
   if (!KNOWN.has(header.type)) return `a frame of unknown type ${header.type}`;
   if (header.flags !== 0) return `a frame with flags ${header.flags}`;
   return null;
 };
 
-/** What a push came to: how many optional frames were passed over, or why the stream can be read no further. */
-export type ReadResult = { ok: true; skipped: number } | { ok: false; detail: string };
+/** Why the stream can be read no further, if so. */
+export type ReadResult = { ok: true } | { ok: false; detail: string };
+
+/** What a reader says of a frame of type 0: a helper that starts anew on a line that stays open sends nothing but zeros first. */
+export const STARTED_ANEW = "the helper has started anew";
 
 /** Reads frames from a synchronised stream; holds at most one frame that is not complete. */
 export type FrameReader = {
   /** Calls `take` for each complete frame, in order; false from it stops the reading. After a result that is not ok the reader is of no more use. */
   push(bytes: Uint8Array, take: (frame: Frame) => boolean): ReadResult;
+};
+
+/** A frame at the beginning of some bytes; an optional one is known by its header alone. */
+type Found = { size: number; frame: Frame | null };
+
+/** What begins these bytes: a frame, what is wrong with it, or null when more bytes are needed to tell. */
+const findFrame = (bytes: Uint8Array): Found | string | null => {
+  if (bytes.length < FRAME_HEADER_BYTES) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, FRAME_HEADER_BYTES);
+  const header = { length: view.getUint32(0, true), type: view.getUint8(6), flags: view.getUint8(7) };
+  const problem = headerProblem(header);
+  if (problem !== null) return problem;
+  const size = FRAME_HEADER_BYTES + header.length;
+  if (header.type >= FRAME_OPTIONAL_FROM) return { size, frame: null };
+  if (size > bytes.length) return null;
+  const payload = bytes.subarray(FRAME_HEADER_BYTES, size);
+  return { size, frame: { type: header.type, stream: view.getUint16(4, true), payload } };
 };
 
 export const createFrameReader = (): FrameReader => {
@@ -77,32 +99,10 @@ export const createFrameReader = (): FrameReader => {
   let toSkip = 0;
   let broken: string | null = null;
 
-  /** The complete frame at `at`, what is wrong there, or null when more bytes are needed. */
-  const frameAt = (bytes: Uint8Array, at: number): (Frame & { end: number }) | string | null => {
-    if (bytes.length - at < FRAME_HEADER_BYTES) return null;
-    const view = new DataView(bytes.buffer, bytes.byteOffset + at, FRAME_HEADER_BYTES);
-    const header = { length: view.getUint32(0, true), type: view.getUint8(6), flags: view.getUint8(7) };
-    const problem = headerProblem(header);
-    if (problem !== null) return problem;
-    const begin = at + FRAME_HEADER_BYTES;
-    const end = begin + header.length;
-    if (header.type >= FRAME_OPTIONAL_FROM) return { type: header.type, stream: 0, payload: NOTHING, end };
-    if (end > bytes.length) return null;
-    return { type: header.type, stream: view.getUint16(4, true), payload: bytes.subarray(begin, end), end };
-  };
-
-  /** How many bytes the frame that is held needs, as far as its header tells. */
-  const wanted = (): number =>
-    heldBytes < FRAME_HEADER_BYTES
-      ? FRAME_HEADER_BYTES
-      : FRAME_HEADER_BYTES + new DataView(held.buffer, held.byteOffset).getUint32(0, true);
-
   const hold = (bytes: Uint8Array): void => {
     const needed = heldBytes + bytes.length;
     if (held.length < needed) {
-      const larger = new Uint8Array(
-        Math.max(needed, Math.min(needed * 2, FRAME_HEADER_BYTES + FRAME_PAYLOAD_MAX_BYTES)),
-      );
+      const larger = new Uint8Array(Math.max(needed, Math.min(needed * 2, FRAME_MAX_BYTES)));
       larger.set(held.subarray(0, heldBytes));
       held = larger;
     }
@@ -110,55 +110,52 @@ export const createFrameReader = (): FrameReader => {
     heldBytes = needed;
   };
 
-  /** Reads whole frames from `bytes`; returns where the first incomplete one begins, or what is wrong. */
-  const readWhole = (
-    bytes: Uint8Array,
-    take: (frame: Frame) => boolean,
-    count: { skipped: number },
-  ): number | string => {
-    let at = 0;
-    while (at < bytes.length) {
-      const frame = frameAt(bytes, at);
-      if (frame === null) return at;
-      if (typeof frame === "string") return frame;
-      at = Math.min(frame.end, bytes.length);
-      toSkip = frame.end - at;
-      if (frame.type >= FRAME_OPTIONAL_FROM) count.skipped += 1;
-      else if (!take(frame)) return "the receiver has stopped";
+  /** How long the frame that is held is, as far as its header tells. */
+  const heldSize = (): number =>
+    heldBytes < FRAME_HEADER_BYTES
+      ? FRAME_HEADER_BYTES
+      : FRAME_HEADER_BYTES + new DataView(held.buffer, held.byteOffset).getUint32(0, true);
+
+  /** Takes what was found in `available` bytes; returns how many of them it used. */
+  const use = (found: Found | string, available: number, take: (frame: Frame) => boolean): number => {
+    if (typeof found === "string") {
+      broken = found;
+      return 0;
     }
-    return at;
+    const used = Math.min(found.size, available);
+    toSkip = found.size - used;
+    if (found.frame !== null && !take(found.frame)) broken = "the receiver has stopped";
+    return used;
   };
 
   const push = (bytes: Uint8Array, take: (frame: Frame) => boolean): ReadResult => {
-    if (broken !== null) return { ok: false, detail: broken };
-    const count = { skipped: 0 };
-    let at = Math.min(toSkip, bytes.length);
-    toSkip -= at;
-    /* A frame in pieces is completed first, by no more bytes than it wants; the rest is read where it lies. */
-    while (heldBytes > 0 && at < bytes.length) {
-      const piece = bytes.subarray(at, at + wanted() - heldBytes);
-      hold(piece);
-      at += piece.length;
-      const read = readWhole(held.subarray(0, heldBytes), take, count);
-      if (typeof read === "string") {
-        broken = read;
-        return { ok: false, detail: read };
-      }
-      if (read > 0) {
-        heldBytes = 0;
-        held = NOTHING;
-        const skipped = Math.min(toSkip, bytes.length - at);
+    let at = 0;
+    while (broken === null && at < bytes.length) {
+      const rest = bytes.subarray(at);
+      if (toSkip > 0) {
+        const skipped = Math.min(toSkip, rest.length);
         toSkip -= skipped;
         at += skipped;
+      } else if (heldBytes > 0) {
+        /* A frame in pieces is completed by no more bytes than it wants; what follows is read where it lies. */
+        const piece = rest.subarray(0, heldSize() - heldBytes);
+        hold(piece);
+        at += piece.length;
+        const found = findFrame(held.subarray(0, heldBytes));
+        if (found === null) continue;
+        use(found, heldBytes, take);
+        held = NOTHING;
+        heldBytes = 0;
+      } else {
+        const found = findFrame(rest);
+        if (found === null) {
+          hold(rest);
+          break;
+        }
+        at += use(found, rest.length, take);
       }
     }
-    const read = readWhole(bytes.subarray(at), take, count);
-    if (typeof read === "string") {
-      broken = read;
-      return { ok: false, detail: read };
-    }
-    if (at + read < bytes.length) hold(bytes.subarray(at + read));
-    return { ok: true, skipped: count.skipped };
+    return broken === null ? { ok: true } : { ok: false, detail: broken };
   };
 
   return { push };

@@ -1,0 +1,116 @@
+// banger-vsock-pingd under address and undefined-behaviour sanitizers: its fuzz driver with fixed seeds, and real conversations with random bytes.
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openGuestChannel } from "../../src/guest/channel.ts";
+import { until } from "./real-helper.ts";
+
+const SOURCE = join(import.meta.dir, "../../guest/pingd");
+const FLAGS = [
+  "-std=c11",
+  "-D_GNU_SOURCE",
+  "-g",
+  "-O1",
+  "-fsanitize=address,undefined",
+  "-fno-sanitize-recover=all",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+];
+const ENVIRONMENT = { ASAN_OPTIONS: "detect_leaks=0:abort_on_error=1" };
+
+/** A compiler whose sanitizers work here: a compiler without its runtime library is of no use. */
+const findCompiler = (directory: string): string | null =>
+  ["clang", "gcc"].find((name) => {
+    const probe = join(directory, "probe");
+    const build =
+      Bun.which(name) &&
+      Bun.spawnSync([name, ...FLAGS, "-x", "c", "-", "-o", probe], {
+        stdin: Buffer.from("int main(void){return 0;}\n"),
+      });
+    return build && build.exitCode === 0 && Bun.spawnSync([probe], { env: ENVIRONMENT }).exitCode === 0;
+  }) ?? null;
+
+const directory = mkdtempSync(join(tmpdir(), "bgr-asan-"));
+const compiler = findCompiler(directory);
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const build = (name: string, sources: readonly string[]): string => {
+  const program = join(directory, name);
+  const paths = sources.map((source) => join(SOURCE, source));
+  const result = Bun.spawnSync([compiler ?? "", ...FLAGS, "-o", program, ...paths], { stderr: "pipe" });
+  if (result.exitCode !== 0) throw new Error(result.stderr.toString());
+  return program;
+};
+
+describe.skipIf(compiler === null)(
+  `under sanitizers${compiler === null ? " (skipped: no clang or gcc with sanitizers)" : ""}`,
+  () => {
+    let fuzz: string;
+    let helper: string;
+
+    beforeAll(() => {
+      fuzz = build("fuzz", ["fuzz.c", "session.c", "kinds.c", "frame.c"]);
+      helper = build(
+        "pingd",
+        readdirSync(SOURCE).filter((name) => name.endsWith(".c") && name !== "fuzz.c"),
+      );
+    }, 60_000);
+
+    test.each([1, 2, 3])(
+      "no random or mutated input breaks a promise of the parser or the session (seed %d)",
+      (seed) => {
+        const result = Bun.spawnSync([fuzz, "4000", String(seed)], {
+          env: ENVIRONMENT,
+          stderr: "pipe",
+          timeout: 50_000,
+        });
+        expect(result.stderr.toString()).toBe("");
+        expect(result.exitCode).toBe(0);
+        expect(result.stdout.toString()).toMatch(/^4000 rounds, \d{4,} synchronised, \d{4,} frames out/);
+      },
+      60_000,
+    );
+
+    test("hosts that send noise, hang up in the middle and come back find it as it was", async () => {
+      const path = join(directory, "s");
+      const child = Bun.spawn(
+        [helper, "--unix", path, "--run-dir", join(directory, "run"), "--init-pid", "0", "--systemctl", "/bin/false"],
+        {
+          env: ENVIRONMENT,
+          stderr: "pipe",
+        },
+      );
+      let randomState = 12_345;
+      const random = (below: number): number => {
+        randomState = (Math.imul(randomState, 1_103_515_245) + 12_345) & 0x7fffffff;
+        return (randomState >>> 8) % below;
+      };
+      for (let round = 0; round < 60; round++) {
+        const channel = openGuestChannel({ kind: "stream-socket", path }, { vm: "blue" });
+        await channel.ready({ timeoutMs: 10_000 });
+        const stream = await channel.open("echo");
+        stream.closed.catch(() => undefined);
+        stream.writable
+          .getWriter()
+          .write(new Uint8Array(random(900_000)))
+          .catch(() => undefined);
+        await channel.ping({ timeoutMs: 10_000 });
+        if (round % 3 === 0) await channel.shutdown("reboot", { timeoutMs: 10_000 });
+        const rude = await Bun.connect({ unix: path, socket: { data: () => undefined, error: () => undefined } });
+        rude.write(Uint8Array.from({ length: 1 + random(3_000) }, () => random(256)));
+        rude.terminate();
+        channel.close();
+      }
+      const last = openGuestChannel({ kind: "stream-socket", path }, { vm: "blue" });
+      await last.ready({ timeoutMs: 10_000 });
+      last.close();
+      expect(child.exitCode).toBe(null);
+      child.kill(9);
+      await until("it is dead", () => child.exitCode !== null || child.signalCode !== null);
+      expect(await new Response(child.stderr).text()).toBe("");
+    }, 60_000);
+  },
+);
