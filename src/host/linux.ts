@@ -10,12 +10,11 @@ import { createRootClient } from "./root-client.ts";
 import { INSTALLED_HELPER, planRootLaunch, type RootLaunch, readComponents } from "./root-launch.ts";
 import { connectShim, identifyProcess, launchShim, proveProcess, readShimStatus } from "./shim.ts";
 
-/** The link that `make build` leaves in a source tree; a compiled executable is its own helper. */
-const findOwnHelper = (): string | null => {
-  if (basename(process.execPath) !== "bun") return process.execPath;
-  const built = `${import.meta.dir}/../../build/banger-root`;
-  return existsSync(built) ? built : null;
-};
+/** A compiled executable is its own helper by that name; in a checkout main.ts takes the name as its first word. */
+const findOwnHelper = () =>
+  basename(process.execPath) === "bun"
+    ? { argv: [process.execPath, `${import.meta.dir}/../main.ts`, "__banger-root"], argv0: null }
+    : { argv: [process.execPath], argv0: "banger-root" };
 
 /** How the helper would be started just now; `banger doctor` asks too. */
 export const findRootLaunch = (): RootLaunch =>

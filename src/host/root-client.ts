@@ -88,7 +88,13 @@ const startHelper = async (launch: RootLaunch): Promise<Helper> => {
   child.unref();
   const stderr = new Response(child.stderr).text().catch(() => "");
   const lines = linesOf(child.stdout);
-  const kill = () => child.kill("SIGKILL");
+  const kill = () => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // sudo is root's process and cannot be signalled by us: the end of its input ends it.
+    }
+  };
   const nextLine = async (): Promise<string> => {
     const next = await lines.next();
     if (next.done) throw new HelperGone();

@@ -20,8 +20,8 @@ export const findWeakness = (components: readonly PathComponent[]): string | nul
 
 export type RootLaunchFacts = {
   uid: number;
-  /** banger's own executable or its link named banger-root; null when this is a source tree that was not built. */
-  own: string | null;
+  /** How the program that runs now starts itself as the helper. */
+  own: { argv: readonly string[]; argv0: string | null };
   /** The root-owned copy with all its parents, from `/` down; null when it is not installed. */
   installed: readonly PathComponent[] | null;
   /** Absolute path of sudo, null when it is not installed. */
@@ -38,11 +38,7 @@ export type RootLaunch =
  */
 export const planRootLaunch = ({ uid, own, installed, sudo }: RootLaunchFacts): RootLaunch => {
   const refusal = (detail: string): RootLaunch => ({ kind: "refusal", detail });
-  if (uid === 0) {
-    return own === null
-      ? refusal("this source tree has not been built (make build)")
-      : { kind: "launch", argv: [own], argv0: "banger-root" };
-  }
+  if (uid === 0) return { kind: "launch", ...own };
   if (sudo === null) return refusal("sudo is not installed");
   const last = installed?.at(-1);
   if (!installed || !last) return refusal(`${INSTALLED_HELPER} is not installed`);
