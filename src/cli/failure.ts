@@ -1,5 +1,5 @@
 // How a failure is told: one sentence and what to type next, or one JSON object; and the exit code that goes with it.
-import { EXIT, type ErrorReport, isBangerError, reportOf } from "../spec/errors.ts";
+import { type ErrorReport, EXIT, isBangerError, reportOf } from "../spec/errors.ts";
 import { type CommandData, kebab, spellPath } from "./command-data.ts";
 import { paintFor } from "./paint.ts";
 import type { Terminal } from "./terminal.ts";

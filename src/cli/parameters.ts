@@ -1,6 +1,7 @@
 // Turns the data of a command into the parser's parameters, and what was parsed into the input of its method.
-import { resolve } from "node:path";
+
 import { existsSync } from "node:fs";
+import { resolve } from "node:path";
 import type { CommandData, FlagData, PathMeaning, PositionalData } from "./command-data.ts";
 import type { Invocation } from "./session.ts";
 

@@ -1,7 +1,7 @@
 // `vm start --plan`: what a start would do, without doing it.
 import { EXIT } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
-import { paintFor, type Paint } from "./paint.ts";
+import { type Paint, paintFor } from "./paint.ts";
 import { printJson } from "./run-method.ts";
 import { selectRefs } from "./select-vms.ts";
 import type { Invocation, Session } from "./session.ts";

@@ -1,6 +1,7 @@
 // What every command is given: where to write, the daemon's client, and what is known of this program and its place.
-import type { Build } from "../client/decide-replacement.ts";
+
 import type { DaemonClient } from "../client/connect.ts";
+import type { Build } from "../client/decide-replacement.ts";
 import type { CommandData } from "./command-data.ts";
 import type { Terminal } from "./terminal.ts";
 

@@ -1,5 +1,5 @@
 // An error that the daemon answered with, as the client throws it: code, fix and exit code are kept.
-import { EXIT, type ErrorReport, errors } from "../spec/errors.ts";
+import { type ErrorReport, EXIT, errors } from "../spec/errors.ts";
 
 /** What the daemon refused or failed at; its code is the catalogue's, or a newer daemon's own. */
 export class RemoteError extends Error {
