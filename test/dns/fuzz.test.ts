@@ -16,6 +16,12 @@ const generator = (state: number) => () => {
   return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
 };
 
+/** CPU of this process so far, µs: unlike time, it does not pass while other processes run. */
+const cpuUs = (): number => {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+};
+
 const corpus: Uint8Array[] = [
   ask("hello.vm"),
   ask("x.wild.vm", TYPE.AAAA),
@@ -66,7 +72,7 @@ describe(`fuzzing with seed ${seed}`, () => {
         if (done % 1000 === 0 && performance.now() > endMs) break;
         const packet = mutate(random);
         const zone = zones[done & 1]!;
-        const startedMs = performance.now();
+        const startedUs = cpuUs();
         const reply = answerQuery(zone, packet, done & 2 ? "udp" : "tcp");
         kinds[reply.kind]++;
         if (reply.kind === "reply" && headerOf(reply.bytes).id !== headerOf(packet).id)
@@ -76,7 +82,7 @@ describe(`fuzzing with seed ${seed}`, () => {
         if (parsed.kind === "query" && packet.length >= 12) {
           acceptForwarded({ zone: zones[1], query: ask("example.com"), frame: parsed.frame, transport: "tcp" }, packet);
         }
-        slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+        slowestMs = Math.max(slowestMs, (cpuUs() - startedUs) / 1000);
       }
       expect(done).toBeGreaterThan(Math.min(packets - 1, 20_000));
       expect(Math.min(kinds.reply, kinds.silence, kinds.forward)).toBeGreaterThan(0);

@@ -19,32 +19,48 @@ export type Behaviour = (query: Uint8Array, from: { port: number; transport: "ud
 
 export const upstream = async (behave: Behaviour) => {
   const seen: { query: Uint8Array; port: number; transport: "udp" | "tcp" }[] = [];
-  const udp = await Bun.udpSocket({
-    hostname: "127.0.0.1",
-    port: 0,
-    socket: {
-      data: (socket, bytes, port, address) => {
-        const query = new Uint8Array(bytes);
-        seen.push({ query, port, transport: "udp" });
-        for (const answer of behave(query, { port, transport: "udp" })) socket.send(answer, port, address);
+  const openUdp = () =>
+    Bun.udpSocket({
+      hostname: "127.0.0.1",
+      port: 0,
+      socket: {
+        data: (socket, bytes, port, address) => {
+          const query = new Uint8Array(bytes);
+          seen.push({ query, port, transport: "udp" });
+          for (const answer of behave(query, { port, transport: "udp" })) socket.send(answer, port, address);
+        },
+        error: () => {},
       },
-      error: () => {},
-    },
-  });
-  const tcp = Bun.listen({
-    hostname: "127.0.0.1",
-    port: udp.port,
-    socket: {
-      data: (socket, bytes) => {
-        const query = new Uint8Array(bytes.subarray(2));
-        seen.push({ query, port: socket.remotePort, transport: "tcp" });
-        for (const answer of behave(query, { port: socket.remotePort, transport: "tcp" })) socket.write(framed(answer));
+    });
+  const openTcp = (port: number) =>
+    Bun.listen({
+      hostname: "127.0.0.1",
+      port,
+      socket: {
+        data: (socket, bytes) => {
+          const query = new Uint8Array(bytes.subarray(2));
+          seen.push({ query, port: socket.remotePort, transport: "tcp" });
+          for (const answer of behave(query, { port: socket.remotePort, transport: "tcp" }))
+            socket.write(framed(answer));
+        },
       },
-    },
-  });
+    });
+  let udp = await openUdp();
+  let tcp: ReturnType<typeof openTcp> | null = null;
+  // A port that is free for UDP may be somebody's for TCP.
+  for (let tries = 0; !tcp; tries++) {
+    try {
+      tcp = openTcp(udp.port);
+    } catch (error) {
+      if (tries === 8) throw error;
+      udp.close();
+      udp = await openUdp();
+    }
+  }
+  const bound = tcp;
   const close = () => {
     if (!udp.closed) udp.close();
-    tcp.stop(true);
+    bound.stop(true);
   };
   const sendLate = (answer: Uint8Array, port: number) => udp.send(answer, port, "127.0.0.1");
   return keep({ address: "127.0.0.1", port: udp.port, seen, sendLate, close });
