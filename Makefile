@@ -1,0 +1,63 @@
+# The commands of this project. `make run` and `make test` set up what they need; everything else is quick and says what it lacks.
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+BUN := $(CURDIR)/.tools/bin/bun
+OUT := $(CURDIR)/build
+
+sources := $(shell find src -type f) package.json bun.lock scripts/build.ts
+helpers := $(OUT)/banger-shim $(OUT)/banger-tsc \
+  $(OUT)/guest/banger-init $(OUT)/guest/banger-initramfs-init $(OUT)/guest/banger-vsock-pingd
+
+.PHONY: help run test check build bench clean products
+
+help:
+	@echo 'make run     set this machine up, build, boot a VM named hello and run a command in it'
+	@echo 'make test    set this machine up and run every test it can run, real guests included'
+	@echo 'make build   build/banger, bangerd and banger-root, and the native helpers'
+	@echo 'make check   format, lint, types, architecture, generated files, fast tests'
+	@echo 'make bench   measure, and write build/bench.json'
+	@echo 'make clean   remove what was built'
+
+run:
+	@scripts/setup.sh run
+	@$(MAKE) products
+	@scripts/run.sh
+
+test:
+	@scripts/test.sh
+
+build:
+	@scripts/setup.sh build
+	@$(MAKE) products
+
+check:
+	@scripts/setup.sh build
+	@$(BUN) scripts/check.ts
+
+bench:
+	@scripts/setup.sh test
+	@$(MAKE) products
+	@$(BUN) bench/main.ts
+
+clean:
+	rm -rf build banger
+
+products: $(OUT)/banger $(helpers)
+
+$(OUT)/banger: $(sources)
+	@$(BUN) scripts/build.ts
+
+$(OUT)/banger-shim: $(wildcard native/shim/*)
+	sh native/shim/build.sh $(OUT)
+$(OUT)/banger-tsc: $(wildcard native/tsc/*)
+	sh native/tsc/build.sh $(OUT)
+$(OUT)/guest/banger-init: $(wildcard guest/init/*)
+	sh guest/init/build.sh $(OUT)/guest
+$(OUT)/guest/banger-initramfs-init: $(wildcard guest/initramfs/*)
+	sh guest/initramfs/build.sh $(OUT)/guest
+$(OUT)/guest/banger-vsock-pingd: $(wildcard guest/pingd/*) package.json
+	sh guest/pingd/build.sh $(OUT)/guest

@@ -1,0 +1,50 @@
+// The place a run of the tests lives in: homes and directories of its own, so that it never meets an instance that somebody works in.
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export type Place = {
+  directory: string;
+  env: Readonly<Record<string, string | undefined>>;
+  remove: () => void;
+};
+
+/** Disks lie in the checkout, for /tmp may be memory; sockets lie in /tmp, for their paths must be short. */
+export const makePlace = (root: string): Place => {
+  mkdirSync(join(root, "build"), { recursive: true });
+  const directory = mkdtempSync(join(root, "build/test-run."));
+  const runtime = mkdtempSync(join(tmpdir(), "bgr-"));
+  chmodSync(runtime, 0o700);
+  const make = (name: string) => {
+    const path = join(directory, name);
+    mkdirSync(path);
+    return path;
+  };
+  const env = {
+    ...process.env,
+    HOME: make("home"),
+    XDG_DATA_HOME: make("data"),
+    XDG_STATE_HOME: make("state"),
+    XDG_CONFIG_HOME: make("config"),
+    XDG_CACHE_HOME: make("cache"),
+    XDG_RUNTIME_DIR: runtime,
+    NO_COLOR: "1",
+  };
+  const remove = () => {
+    stopInstance(root, env);
+    rmSync(directory, { recursive: true, force: true });
+    rmSync(runtime, { recursive: true, force: true });
+  };
+  return { directory, env, remove };
+};
+
+/** Ends what an aborted run left: its VMs, and its daemon, which would otherwise outlive it. */
+const stopInstance = (root: string, env: Place["env"]): void => {
+  const banger = join(root, "build/banger");
+  if (!existsSync(banger) || !existsSync(`${env.XDG_STATE_HOME}/banger/instance.json`)) return;
+  const call = (...args: string[]) =>
+    Bun.spawnSync([banger, ...args], { env: { ...env }, stdin: "ignore", stderr: "ignore", timeout: 60_000 });
+  const names = call("vm", "list", "-q").stdout.toString().split("\n").filter(Boolean);
+  if (names.length > 0) call("vm", "delete", "--force", ...names);
+  call("daemon", "stop");
+};
