@@ -10,8 +10,8 @@ export type Observed = {
 
 export type RecoveryRecord = {
   state: VmState;
-  /** Operations of this VM that are not closed. `isComplete`: every step was done. */
-  openCreate: { isComplete: boolean } | null;
+  /** Operations of this VM that are not closed. `isComplete`: every step was done; `isUndoBegun`: a deletion has taken some back. */
+  openCreate: { isComplete: boolean; isUndoBegun: boolean } | null;
   openStart: { isComplete: boolean } | null;
 };
 
@@ -51,6 +51,8 @@ export const decideRecovery = (record: RecoveryRecord, observed: Observed): Reco
     case "stopped":
     case "error":
     case "suspended":
+      if (record.openCreate?.isComplete === false) return { action: "undo-create" };
+      if (record.openCreate?.isUndoBegun) return { action: "finish-delete" };
       if (!record.openStart) return { action: "none" };
       return observed.vmm === "unproven"
         ? { action: "leave", reason: "a process holds its place that cannot be proved to be its VMM" }

@@ -1,28 +1,22 @@
-// A creation as one list that can be read: the record first, then everything the VM owns, each with its undo.
+// A creation as one list that can be read: everything the VM owns, each with its undo.
 import type { Step } from "../engine/step.ts";
 import type { CreatePlan } from "../spec/plan.ts";
-import type { VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 
 /** What only the run needs; undoing is possible from the plan alone. */
-export type CreateInput = { record: VmRecord; userData: string | null; userDataPath: string };
+export type CreateInput = { userData: string | null; userDataPath: string };
 
 const KEYGEN_TIMEOUT_MS = 10_000;
 
-/** The steps of a creation. Recovery passes no input: it only ever undoes. */
+/** The steps of a creation. The record is older than the first and younger than the last undo. Recovery passes no input: it only ever undoes. */
 export const createSteps = (context: Context, plan: CreatePlan, input: CreateInput | null): readonly Step[] => {
-  const { host, store } = context;
+  const { host } = context;
   const given = (): CreateInput => {
     if (!input) throw new TypeError("a recovered creation is only undone");
     return input;
   };
 
   return [
-    {
-      name: "record.insert",
-      run: async () => store.vms.insert(given().record),
-      undo: async () => store.vms.remove(plan.vm.id),
-    },
     {
       name: "files.make",
       run: async () => {

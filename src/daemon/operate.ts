@@ -1,6 +1,6 @@
 // The operations on a VM, each under the VM's lock: start, stop, delete, and what follows when a guest ends by itself.
-import { runSteps, type StepObserver, undoSteps } from "../engine/step.ts";
-import { describeUnknown, fail, isBangerError, reportOf } from "../spec/errors.ts";
+import { isSimulatedCrash, runSteps, type StepObserver, undoSteps } from "../engine/step.ts";
+import { fail, isBangerError, reportOf } from "../spec/errors.ts";
 import type { ProgressEvent, StepEvent } from "../spec/events.ts";
 import { CreatePlan, StartPlan } from "../spec/plan.ts";
 import type { Operation } from "../spec/records.ts";
@@ -167,8 +167,31 @@ const failUndo = (context: Context, record: VmRecord, failures: readonly { step:
 };
 
 /** What an earlier failure left is undone before anything new is begun. */
-const tidyUp = (context: Context, record: VmRecord, caller: Caller): Promise<VmRecord> =>
-  stopVm(context, record.id, { ...caller, from: "term", cause: "stopped" });
+const tidyUp = async (context: Context, record: VmRecord, caller: Caller): Promise<VmRecord> => {
+  const creation = context.store.journal.standing(record.id, "vm.create");
+  if (creation && creation.doneAt === null)
+    throw fail("vm.wrong_state", {
+      vm: record.spec.name,
+      state: "only half made",
+      verb: "start",
+      needs: ["deleted and created anew"],
+    });
+  return stopVm(context, record.id, { ...caller, from: "term", cause: "stopped" });
+};
+
+/** The last of a VM: its record, together with the operation that made it. */
+export const forget = ({ store }: Context, id: string, operation: number | null): void =>
+  store.transaction(() => {
+    if (operation !== null) store.journal.close(operation, "undone");
+    store.vms.remove(id);
+  });
+
+/** A creation that failed and could not be undone: the record stays, so that what is left has a name. */
+const settleCreate = (context: Context, id: string, error: unknown): void => {
+  const { code, message, fix } = reportOf(error);
+  context.store.vms.updateRuntime(id, { lastError: { code, message, fix, at: context.now().toISOString() } });
+  setState(context, id, "error");
+};
 
 export type CreateRequest = Caller & { signal: AbortSignal };
 
@@ -180,18 +203,24 @@ export const createVm = async (
 ): Promise<VmRecord> => {
   const { store, clock } = context;
   const { record, plan } = made;
-  const operation = store.journal.beginOperation({
-    kind: "vm.create",
-    subject: record.id,
-    plan,
-    requestedBy: request.requestedBy,
+  // Record and operation come and go together: neither is ever found without the other.
+  const operation = store.transaction(() => {
+    store.vms.insert(record);
+    return store.journal.beginOperation({
+      kind: "vm.create",
+      subject: record.id,
+      plan,
+      requestedBy: request.requestedBy,
+    });
   });
   const journal = store.journal.journalFor(operation);
   const observe = observer(context, plan.vm, "vm.create", request.emit);
   try {
     await runSteps({ steps: createSteps(context, plan, made), journal, signal: request.signal, clock, observe });
   } catch (error) {
-    if (journal.standing().length === 0) store.journal.close(operation, "undone", describeUnknown(error));
+    if (isSimulatedCrash(error)) throw error;
+    if (journal.standing().length === 0) forget(context, record.id, operation);
+    else settleCreate(context, record.id, error);
     throw isBangerError(error) || !request.signal.aborted
       ? error
       : fail("operation.cancelled", { operation: "The creation" }, error);
@@ -224,10 +253,8 @@ export const deleteVm = async (context: Context, id: string, caller: Caller): Pr
       observe: observer(context, nameOf(record), "vm.delete", caller.emit),
     });
     if (failures.length > 0) throw failUndo(context, record, failures);
-    store.journal.close(operation.id, "undone");
-  } else {
-    store.vms.remove(id);
   }
+  forget(context, id, operation?.id ?? null);
   context.bus.publish({ type: "vm.deleted", vm: record.spec.name, id });
 };
 

@@ -8,7 +8,7 @@ import type { EndCause, VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { createSteps } from "./create.ts";
 import { openLive } from "./live.ts";
-import { deleteVm, setState, stopVm } from "./operate.ts";
+import { deleteVm, forget, setState, stopVm } from "./operate.ts";
 
 const SHIM_TIMEOUT_MS = 2000;
 const ATTACH_TIMEOUT_MS = 2000;
@@ -17,7 +17,7 @@ const caller = { requestedBy: "recovery", emit: () => {} };
 /** What became of each VM that needed something; for the log and for tests. */
 export type RecoveryReport = { vm: string; action: Recovery["action"]; failure: string | null }[];
 
-/** Looks at every VM and at every open operation without one. A VM that fails does not keep the others from being recovered. */
+/** Looks at every VM. One that fails does not keep the others from being recovered. */
 export const recover = async (context: Context): Promise<RecoveryReport> => {
   const { store, log } = context;
   const report: RecoveryReport = [];
@@ -39,7 +39,6 @@ export const recover = async (context: Context): Promise<RecoveryReport> => {
       report.push({ vm: record.spec.name, action: recovery.action, failure });
     });
   }
-  await undoOrphans(context);
   return report;
 };
 
@@ -61,11 +60,15 @@ const renewNetwork = async (
 };
 
 const situationOf = ({ store }: Context, record: VmRecord) => {
-  const isComplete = (operation: Operation | null) => (operation ? { isComplete: operation.doneAt !== null } : null);
+  const progressOf = (operation: Operation | null) =>
+    operation && {
+      isComplete: operation.doneAt !== null,
+      isUndoBegun: operation.steps.some(({ phase }) => phase === "undone" || phase === "undo_failed"),
+    };
   return {
     state: record.state,
-    openCreate: isComplete(store.journal.standing(record.id, "vm.create")),
-    openStart: isComplete(store.journal.standing(record.id, "vm.start")),
+    openCreate: progressOf(store.journal.standing(record.id, "vm.create")),
+    openStart: progressOf(store.journal.standing(record.id, "vm.start")),
   };
 };
 
@@ -156,23 +159,12 @@ const carryOut = async (context: Context, record: VmRecord, recovery: Recovery):
 };
 
 const undoCreate = async (context: Context, operation: Operation | null, id: string): Promise<void> => {
-  if (!operation) {
-    context.store.vms.remove(id);
-    return;
-  }
+  if (!operation) return forget(context, id, null);
   const failures = await undoSteps({
     steps: createSteps(context, CreatePlan.parse(operation.plan), null),
     journal: context.store.journal.journalFor(operation.id),
     clock: context.clock,
     observe: () => {},
   });
-  if (failures.length === 0) context.store.journal.close(operation.id, "undone");
-};
-
-/** Operations whose VM is not in the records any more: the crash came between removing the record and closing the operation. */
-const undoOrphans = async (context: Context): Promise<void> => {
-  for (const operation of context.store.journal.open()) {
-    if (context.store.vms.get(operation.subject)) continue;
-    if (operation.kind === "vm.create") await undoCreate(context, operation, operation.subject);
-  }
+  if (failures.length === 0) forget(context, id, operation.id);
 };

@@ -1,0 +1,199 @@
+// A daemon on the modelled machine: the real operations, store and channel over FakeHost; it can be killed and started again.
+import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { audit } from "../../src/daemon/audit.ts";
+import { createEventBus } from "../../src/daemon/bus.ts";
+import { openConfig } from "../../src/daemon/config-file.ts";
+import type { Context } from "../../src/daemon/context.ts";
+import { accessHandlers } from "../../src/daemon/handlers/access.ts";
+import { vmHandlers } from "../../src/daemon/handlers/vm.ts";
+import { onGuestEnd } from "../../src/daemon/operate.ts";
+import { recover } from "../../src/daemon/recover.ts";
+import { createSubnetKeeper } from "../../src/daemon/subnet.ts";
+import { createKeyedLock } from "../../src/engine/lock.ts";
+import type { Journal } from "../../src/engine/step.ts";
+import { openGuestChannel } from "../../src/guest/channel.ts";
+import { createImageService } from "../../src/image/images.ts";
+import { createNetwork } from "../../src/net/network.ts";
+import type { Call } from "../../src/spec/rpc/contract.ts";
+import { openStore, type Store } from "../../src/store/store.ts";
+import { createFakeWorld, type FakeWorld } from "../fakes/fake-host.ts";
+import { createFakeDriver } from "../fakes/fake-host-driver.ts";
+
+export const IMAGE_ID = "0123456789ab";
+const KERNEL_ID = "fedcba9876543210";
+
+/** What a test does when a step is begun, done or about to be undone. */
+export type Hooks = {
+  onBegin?: ((step: string) => void) | undefined;
+  /** After the step's effect, before its end is written. */
+  onRan?: (step: string) => void;
+  onDone?: (step: string) => void;
+  /** After its undoing, before that is written. */
+  onUndone?: (step: string) => void;
+};
+
+export type Daemon = {
+  context: Context;
+  vm: ReturnType<typeof vmHandlers> & ReturnType<typeof accessHandlers>;
+  /** What a handler is called with; all methods on VMs take the same. */
+  call: (signal?: AbortSignal) => Call<"vm.create"> & Call<"vm.start"> & Call<"vm.stop"> & Call<"vm.list">;
+  hooks: Hooks;
+  /** Findings of `banger audit`. */
+  audit(): Promise<string[]>;
+  stop(): void;
+};
+
+/** The machine with one small image on it, as `image build` leaves it. */
+export const makeWorld = (): FakeWorld => {
+  const world = createFakeWorld();
+  const imageDir = `${world.paths.imagesDir}/${IMAGE_ID}`;
+  const kernelDir = `${world.paths.kernelsDir}/${KERNEL_ID}`;
+  for (const directory of [imageDir, kernelDir]) mkdirSync(directory, { recursive: true });
+  writeFileSync(`${imageDir}/rootfs.ext4`, "an image");
+  truncateSync(`${imageDir}/rootfs.ext4`, 4 * 1024 * 1024);
+  writeFileSync(`${kernelDir}/vmlinux`, "a kernel");
+  const store = openStore({ path: world.paths.database });
+  const createdAt = new Date(0).toISOString();
+  store.kernels.insert({ id: KERNEL_ID, dir: kernelDir, release: "6.0", cmdline: [], createdAt });
+  store.images.insert({
+    id: IMAGE_ID,
+    name: "debian-13",
+    aliases: ["debian"],
+    dir: imageDir,
+    sizeMiB: 4,
+    usedMiB: 1,
+    kernelId: KERNEL_ID,
+    helperVersion: "0.1.0",
+    createdAt,
+    origin: { how: "built", details: {} },
+  });
+  store.close();
+  return world;
+};
+
+const hooked = (journal: Journal, hooks: Hooks): Journal => ({
+  begin: (step) => {
+    journal.begin(step);
+    hooks.onBegin?.(step);
+  },
+  done: (step, ms) => {
+    hooks.onRan?.(step);
+    journal.done(step, ms);
+    hooks.onDone?.(step);
+  },
+  undone: (step) => {
+    hooks.onUndone?.(step);
+    journal.undone(step);
+  },
+  undoFailed: (step, detail) => journal.undoFailed(step, detail),
+  standing: () => journal.standing(),
+});
+
+const quiet = { info: () => {}, warn: () => {}, error: () => {} };
+
+/** A daemon that has recovered what it found. */
+export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
+  const host = world.host();
+  const { paths } = world;
+  const hooks: Hooks = {};
+  const real = openStore({ path: paths.database });
+  const store: Store = world.guard({
+    ...real,
+    journal: { ...real.journal, journalFor: (id: number) => hooked(real.journal.journalFor(id), hooks) },
+  });
+  const driver = createFakeDriver(world);
+  const config = await openConfig({ path: paths.configFile, files: host.files, environment: {} });
+  const native = { shim: "/fake/banger-shim", tsc: "/fake/tsc", guestHelpers: "/fake/guest", imageScripts: "/fake" };
+  const randomHex = (digits: number) =>
+    Buffer.from(crypto.getRandomValues(new Uint8Array(digits)))
+      .toString("hex")
+      .slice(0, digits);
+  const images = createImageService({
+    store,
+    host,
+    paths,
+    native,
+    version: "0.1.0",
+    now: () => new Date(),
+    clock: () => performance.now(),
+    randomHex,
+  });
+  const names = new Set<string>();
+  const context: Context = {
+    paths,
+    version: "0.1.0",
+    build: "test",
+    executable: "/fake/banger",
+    startedAt: new Date(),
+    store,
+    host,
+    shims: {
+      launch: host.processes.launchShim,
+      connect: host.processes.connectShim,
+      readStatus: host.processes.readShimStatus,
+    },
+    openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: "0.1.0" }),
+    network: createNetwork({ root: host.root, instance: paths.instance }),
+    subnet: createSubnetKeeper({ instance: paths.instance, store, host, config: config.current }),
+    names: {
+      publish: (plan) => void names.add(plan.vm.name),
+      withdraw: (plan) => void names.delete(plan.vm.name),
+      serveGuests: async () => {},
+      status: () => ({
+        zone: "vm",
+        address: "127.0.0.1",
+        port: null,
+        isPreferredPort: false,
+        udpError: null,
+        tcpError: null,
+        records: names.size,
+        queries: 0,
+      }),
+      close: async () => {},
+    },
+    images,
+    drivers: { qemu: driver },
+    chooseVmm: async () => ({
+      driver,
+      binary: { path: "/fake/vmm", version: "1.0", firmwareDir: null },
+      accelerator: "tcg",
+      tscKhz: null,
+      reason: "a model",
+    }),
+    vmmReason: () => "a model",
+    native,
+    config: config.current,
+    bus: createEventBus((event) => store.events.append(event)),
+    log: quiet,
+    locks: createKeyedLock(),
+    live: new Map(),
+    onGuestEnd: (id, cause) => void onGuestEnd(context, id, cause).catch(() => {}),
+    clock: () => performance.now(),
+    now: () => new Date(),
+    randomHex,
+    reach: async () => true,
+  };
+  await recover(context);
+  return {
+    context,
+    hooks,
+    vm: { ...vmHandlers(context), ...accessHandlers(context) },
+    call: (signal = new AbortController().signal) => ({ signal, emit: () => {}, requestedBy: "test" }) as never,
+    audit: async () => (await audit(context, "test")).map(({ kind, what, detail }) => `${kind} ${what}: ${detail}`),
+    stop: () => {
+      for (const live of context.live.values()) live.letGo();
+      real.close();
+    },
+  };
+};
+
+/** The defaults of `vm.create`, filled in as the schema would. */
+export const createInput = (name: string) => ({
+  name,
+  memory: 256,
+  disk: 1024,
+  start: false,
+  wait: true,
+  sshKey: [],
+  label: {},
+});

@@ -1,0 +1,211 @@
+// The crash matrix: every operation, killed or failing at each of its steps, on the modelled host; then a new daemon on the same files.
+import { afterEach, describe, expect, test } from "bun:test";
+import { isTransitional } from "../../src/core/vm-state.ts";
+import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
+import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
+
+type OperationName = "create" | "start" | "stop" | "kill" | "delete";
+
+const worlds: FakeWorld[] = [];
+const daemons: Daemon[] = [];
+afterEach(() => {
+  for (const daemon of daemons.splice(0)) daemon.stop();
+  for (const world of worlds.splice(0)) world.close();
+});
+
+const begin = async (): Promise<{ world: FakeWorld; daemon: Daemon }> => {
+  const world = makeWorld();
+  worlds.push(world);
+  const daemon = await startDaemon(world);
+  daemons.push(daemon);
+  return { world, daemon };
+};
+
+const restart = async (world: FakeWorld): Promise<Daemon> => {
+  for (const daemon of daemons.splice(0)) daemon.stop();
+  world.restartDaemon();
+  const daemon = await startDaemon(world);
+  daemons.push(daemon);
+  return daemon;
+};
+
+const NAME = "web";
+const ref = { vm: NAME };
+
+/** Brings the world to where an operation can begin, and does it. */
+const operations: Record<
+  OperationName,
+  { prepare: (daemon: Daemon) => Promise<unknown>; act: (daemon: Daemon) => Promise<unknown> }
+> = {
+  create: {
+    prepare: async () => {},
+    act: ({ vm, call }) => vm["vm.create"]({ ...createInput(NAME), start: true }, call()),
+  },
+  start: {
+    prepare: ({ vm, call }) => vm["vm.create"](createInput(NAME), call()),
+    act: ({ vm, call }) => vm["vm.start"]({ ...ref, wait: true }, call()),
+  },
+  stop: {
+    prepare: ({ vm, call }) => vm["vm.create"]({ ...createInput(NAME), start: true }, call()),
+    act: ({ vm, call }) => vm["vm.stop"]({ ...ref, force: false }, call()),
+  },
+  kill: {
+    prepare: ({ vm, call }) => vm["vm.create"]({ ...createInput(NAME), start: true }, call()),
+    act: ({ vm, call }) => vm["vm.kill"](ref, call()),
+  },
+  delete: {
+    prepare: ({ vm, call }) => vm["vm.create"]({ ...createInput(NAME), start: true }, call()),
+    act: ({ vm, call }) => vm["vm.delete"]({ ...ref, force: true }, call()),
+  },
+};
+
+/** The steps an operation goes through, learnt from one run that nothing disturbs: a new step is covered the moment it exists. */
+const learnSteps = async (name: OperationName): Promise<{ begun: string[]; undone: string[] }> => {
+  const { daemon } = await begin();
+  const begun: string[] = [];
+  const undone: string[] = [];
+  await operations[name].prepare(daemon);
+  daemon.hooks.onBegin = (step) => void begun.push(step);
+  daemon.hooks.onUndone = (step) => void undone.push(step);
+  await operations[name].act(daemon);
+  return { begun, undone };
+};
+
+/** What must hold whatever happened: nothing in between, nothing left over, and the name can be used at once. */
+const expectSound = async (world: FakeWorld, daemon: Daemon): Promise<void> => {
+  const vms = await daemon.vm["vm.list"]({ label: {} }, daemon.call());
+  for (const { state } of vms) expect(isTransitional(state)).toBe(false);
+  expect(vms.every(({ state }) => state === "running" || state === "stopped")).toBe(true);
+  expect(await daemon.audit()).toEqual([]);
+  const [vm] = vms;
+  if (vm?.state !== "running") expect(world.leftovers({ keptVms: vm ? [vm.id] : [] })).toEqual([]);
+  if (!vm) await daemon.vm["vm.create"]({ ...createInput(NAME), start: true }, daemon.call());
+  else if (vm.state === "stopped") await daemon.vm["vm.start"]({ ...ref, wait: true }, daemon.call());
+  await daemon.vm["vm.delete"]({ ...ref, force: true }, daemon.call());
+  expect(world.leftovers()).toEqual([]);
+  expect(await daemon.audit()).toEqual([]);
+};
+
+const settled = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => null,
+    (error: unknown) => error,
+  );
+
+for (const name of Object.keys(operations) as OperationName[]) {
+  describe(`${name}, disturbed at each step`, async () => {
+    const { begun, undone } = await learnSteps(name);
+
+    test("has steps to be disturbed at", () => {
+      expect(begun.length + undone.length).toBeGreaterThan(3);
+    });
+
+    for (const step of new Set(begun)) {
+      test(`killed after the journal has ${step}: nothing is left, and the name is free`, async () => {
+        const { world, daemon } = await begin();
+        await operations[name].prepare(daemon);
+        daemon.hooks.onBegin = (at) => {
+          if (at !== step) return;
+          world.crash();
+          throw new SimulatedCrash(`after begin of ${step}`);
+        };
+        expect(await settled(operations[name].act(daemon))).toBeInstanceOf(SimulatedCrash);
+        await expectSound(world, await restart(world));
+      });
+
+      test(`killed when ${step} has taken effect: nothing is left, and the name is free`, async () => {
+        const { world, daemon } = await begin();
+        await operations[name].prepare(daemon);
+        daemon.hooks.onRan = (at) => {
+          if (at !== step) return;
+          world.crash();
+          throw new SimulatedCrash(`after run of ${step}`);
+        };
+        expect(await settled(operations[name].act(daemon))).toBeInstanceOf(SimulatedCrash);
+        await expectSound(world, await restart(world));
+      });
+
+      test(`failing in ${step}: it is undone at once, with the cause in the answer`, async () => {
+        const { world, daemon } = await begin();
+        await operations[name].prepare(daemon);
+        daemon.hooks.onBegin = (at) => {
+          if (at === step) throw new Error(`made to fail in ${step}`);
+        };
+        expect(String(await settled(operations[name].act(daemon)))).toContain(`made to fail in ${step}`);
+        daemon.hooks.onBegin = undefined;
+        await expectSound(world, daemon);
+      });
+
+      test(`failing in the host while ${step} runs, and once more while that is undone: the next daemon finishes it`, async () => {
+        const { world, daemon } = await begin();
+        await operations[name].prepare(daemon);
+        daemon.hooks.onBegin = (at) => {
+          if (at === step) world.failAt(1, { times: 2 });
+        };
+        daemon.hooks.onDone = (at) => {
+          if (at === step) world.clearFaults();
+        };
+        await settled(operations[name].act(daemon));
+        await expectSound(world, await restart(world));
+      });
+    }
+
+    for (const step of new Set(undone)) {
+      test(`killed when ${step} was undone but that is not written: the next daemon finishes it`, async () => {
+        const { world, daemon } = await begin();
+        await operations[name].prepare(daemon);
+        daemon.hooks.onUndone = (at) => {
+          if (at !== step) return;
+          world.crash();
+          throw new SimulatedCrash(`after undo of ${step}`);
+        };
+        expect(await settled(operations[name].act(daemon))).toBeInstanceOf(SimulatedCrash);
+        await expectSound(world, await restart(world));
+      });
+
+      test(`failing once while ${step} is undone: it is named, stays open, and the next daemon undoes it`, async () => {
+        const { world, daemon } = await begin();
+        await operations[name].prepare(daemon);
+        let isFirst = true;
+        daemon.hooks.onUndone = (at) => {
+          if (at !== step || !isFirst) return;
+          isFirst = false;
+          throw new Error(`made to fail in the undo of ${step}`);
+        };
+        expect(String(await settled(operations[name].act(daemon)))).toContain(step);
+        const [vm] = await daemon.vm["vm.list"]({ label: {} }, daemon.call());
+        expect(vm?.state).toBe("error");
+        expect(await daemon.audit()).not.toEqual([]);
+        await expectSound(world, await restart(world));
+      });
+    }
+  });
+}
+
+describe("the host goes down under a running VM", () => {
+  test("after its reboot the VM is stopped, says so, and starts again", async () => {
+    const { world, daemon } = await begin();
+    await operations.stop.prepare(daemon);
+    for (const old of daemons.splice(0)) old.stop();
+    world.rebootMachine();
+    const next = await startDaemon(world);
+    daemons.push(next);
+    const vm = await next.vm["vm.show"](ref, next.call());
+    expect(vm.state).toBe("stopped");
+    expect(vm.lastEnd?.cause).toBe("host_reboot");
+    await expectSound(world, next);
+  });
+});
+
+describe("the daemon is killed while a VM runs", () => {
+  test("the next one adopts the same process", async () => {
+    const { world, daemon } = await begin();
+    await operations.stop.prepare(daemon);
+    const before = await daemon.vm["vm.show"](ref, daemon.call());
+    world.crash();
+    const next = await restart(world);
+    const after = await next.vm["vm.show"](ref, next.call());
+    expect(after).toMatchObject({ state: "running", pid: before.pid });
+    await expectSound(world, next);
+  });
+});
