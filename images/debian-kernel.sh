@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the kernel object of Debian's cloud kernel: vmlinux, vmlinuz, initramfs, modules.squashfs and kernel.env in one directory.
-# Runs as any user on Debian 12, 13 and Ubuntu 24.04; needs apt, dpkg-deb, zstd, xz, cpio, kmod (depmod) and mksquashfs.
+# Runs as any user on Debian 12, 13 and Ubuntu 24.04; needs apt, dpkg-deb, zstd, xz, cpio, binutils (objcopy), kmod (depmod) and mksquashfs.
 set -eu
 
 usage() {
@@ -30,7 +30,7 @@ done
 [ -n "$output" ] && [ -n "$helpers" ] || usage
 [ ! -e "$output" ] || die "$output exists already"
 [ -x "$helpers/banger-initramfs-init" ] || die "$helpers/banger-initramfs-init is missing: run guest/initramfs/build.sh $helpers"
-need apt-get dpkg-deb zstd xz cpio depmod mksquashfs
+need apt-get dpkg-deb zstd xz cpio depmod mksquashfs objcopy
 
 begin_work "$output"
 
@@ -135,6 +135,9 @@ extract_vmlinux "$stage/vmlinuz" "$stage/vmlinux"
 step "index the modules"
 find "$modules" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 -P 2 xz -q -d
 find "$modules" -name '*.ko.zst' -print0 | xargs -0 -r -n 64 -P 2 zstd -q -d --rm
+# Checking the signature of each module is a tenth of an emulated boot, and this kernel does not insist on them. objcopy drops what is
+# appended to an ELF file.
+find "$modules" -name '*.ko' -print0 | xargs -0 -r -n 1 -P 2 "${OBJCOPY:-objcopy}" --strip-debug
 mkdir -p "$work/depmod/lib/modules"
 mv "$modules" "$work/depmod/lib/modules/$release"
 modules=$work/depmod/lib/modules/$release
@@ -146,11 +149,30 @@ pack_initramfs "$modules" "$stage/initramfs"
 step "pack the modules"
 mksquashfs "$modules" "$stage/modules.squashfs" -comp zstd -Xcompression-level 9 -all-root -no-xattrs -no-progress -quiet >&2
 
+join_words() { tr '\n' ' ' | sed 's/ $//'; }
+
+# cmdline: for every boot. Crypto self-tests and security modules that Debian 12's guests did not have either (attaching BPF programs to
+# every process start costs a second of an emulated boot), one serial port, and a size for the console, which systemd would otherwise ask
+# the terminal for and wait. cmdline_emulated: only where the processor is emulated: no zeroing of memory that is handed out, no
+# mitigations for a processor that does not speculate, no modules for instructions that are slower than none.
 package_version=$(dpkg-deb -f "$work/kernel.deb" Version)
 cat >"$stage/kernel.env" <<ENV
 release=$release
 package=$(dpkg-deb -f "$work/kernel.deb" Package)
 version=$package_version
-cmdline=
+cmdline=$(join_words <<'WORDS'
+cryptomgr.notests=1
+lsm=landlock,yama,apparmor
+8250.nr_uarts=1
+systemd.tty.rows.console=25 systemd.tty.columns.console=80
+systemd.tty.rows.ttyS0=25 systemd.tty.columns.ttyS0=80
+WORDS
+)
+cmdline_emulated=$(join_words <<'WORDS'
+init_on_alloc=0 mitigations=off
+initcall_blacklist=jent_mod_init,load_system_certificate_list
+modprobe.blacklist=kvm_amd,kvm_intel,aesni_intel,crct10dif_pclmul,crc32_pclmul,crc32c_intel,ghash_clmulni_intel,sha512_ssse3,sha256_ssse3,sha1_ssse3,qemu_fw_cfg
+WORDS
+)
 ENV
 finish_work

@@ -26,6 +26,14 @@ usermod -p '*' root
 systemctl -q mask getty@tty1.service systemd-networkd-wait-online.service \
   systemd-firstboot.service systemd-hwdb-update.service ldconfig.service systemd-journal-catalog-update.service systemd-update-done.service
 systemctl -q disable e2scrub_reap.service e2scrub_all.timer 2>/dev/null || true
+# Mounts and modules that nothing of a fresh guest uses; both still come when something asks for them by name.
+systemctl -q mask sys-fs-fuse-connections.mount sys-kernel-config.mount modprobe@drm.service systemd-pstore.service \
+  systemd-udev-load-credentials.service
+# Generators for what a guest cannot have: GPT partitions around its root, a TPM, hibernation, sshd on a vsock of its own.
+mkdir -p /etc/systemd/system-generators
+for generator in systemd-gpt-auto-generator systemd-tpm2-generator systemd-hibernate-resume-generator systemd-ssh-generator; do
+  ln -s /dev/null "/etc/systemd/system-generators/$generator"
+done
 # Every unit of ours that asks to be installed; the first-stage init decides about the early sshd on each boot.
 for unit in /etc/systemd/system/banger-*.service; do
   [ -e "$unit" ] || continue

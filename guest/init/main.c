@@ -87,6 +87,8 @@ static void startHelper(bool earlySshd) {
   pid_t pid = fork();
   if (pid < 0) say(errno, "fork");
   if (pid == 0) {
+    /* The one descriptor that is meant to stay open is for systemd. */
+    for (int fd = 3; fd < 16; fd++) close(fd);
     execl(HELPER, "banger-vsock-pingd", "--early", "--sshd", earlySshd ? "early" : "none", (char *)NULL);
     say(errno, HELPER);
     _exit(127);
