@@ -29,7 +29,7 @@ const spellField = (path: string, command: CommandData): string => {
 export const describeFailure = (error: unknown, command: CommandData | null): ErrorReport => {
   const isRemote = error instanceof Error && error.name === "RemoteError";
   const report = isRemote ? toReport(error as Error & ErrorReport) : reportOf(error);
-  if (report.code !== "input.invalid" || !command || !hasIssues(report.data)) return report;
+  if (!isRemote || report.code !== "input.invalid" || !command || !hasIssues(report.data)) return report;
   const message = report.data.issues
     .map((issue) => (issue.path ? `${spellField(issue.path, command)}: ${issue.message}` : issue.message))
     .join("; ");

@@ -8,6 +8,8 @@ import type { SystemMethod, ViewsOf } from "./views.ts";
 const spellValue = (value: unknown): string =>
   value === null || value === undefined ? "-" : typeof value === "string" ? value : JSON.stringify(value);
 
+const count = (number: number, noun: string): string => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
 export const systemViews: ViewsOf<SystemMethod> = {
   "system.status": (status, { paint, nowMs }) => {
     const { dns } = status;
@@ -15,7 +17,7 @@ export const systemViews: ViewsOf<SystemMethod> = {
     const dnsText =
       dns.port === null
         ? paint.bad(`not listening${dnsErrors ? `: ${dnsErrors}` : ""}`)
-        : `${dns.address}:${dns.port} for *.${dns.zone}, ${dns.records} names, ${dns.queries} queries` +
+        : `${dns.address}:${dns.port} for *.${dns.zone}, ${count(dns.records, "name")}, ${dns.queries} ${dns.queries === 1 ? "query" : "queries"}` +
           `${dns.isPreferredPort ? "" : paint.busy(" (not the usual port: another instance has that)")}${dnsErrors ? `; ${paint.bad(dnsErrors)}` : ""}`;
     return renderFacts(
       [
