@@ -47,6 +47,7 @@ clean:
 	rm -rf build banger
 
 products: $(OUT)/banger $(helpers)
+	@:
 
 $(OUT)/banger: $(sources)
 	@$(BUN) scripts/build.ts

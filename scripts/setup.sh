@@ -6,7 +6,7 @@ set -eu
 purpose=${1:?usage: setup.sh build|run|test}
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cd "$root"
-bun_version=$(sed -n 's/.*"engines": { "bun": "\([0-9.]*\)".*/\1/p' package.json)
+bun_version=$(sed -n 's/.*[{ ]"bun": "\([0-9.]*\)".*/\1/p' package.json | head -n 1)
 bun=.tools/bin/bun
 
 say() { printf '%s\n' "$*" >&2; }
@@ -98,7 +98,7 @@ install_bun() {
   say "==> Bun $bun_version, into .tools"
   mkdir -p .tools
   if has_program npm; then
-    npm install --prefix .tools --cache .tools/npm-cache --no-audit --no-fund --loglevel=error "bun@$bun_version" >&2
+    npm install --prefix .tools --cache .tools/npm-cache --no-audit --no-fund --no-update-notifier --loglevel=error "bun@$bun_version" >&2
   else
     (cd .tools && bun add --exact "bun@$bun_version" >&2)
   fi

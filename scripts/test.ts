@@ -14,11 +14,19 @@ const wanted = process.argv.slice(2);
 const isWanted = (file: string): boolean =>
   wanted.length === 0 || wanted.some((word) => word === groupOf(file) || (word.includes("/") && file.includes(word)));
 
+/** Of a file with failures, what is not about the tests that passed. */
+const withoutPasses = (output: string): string =>
+  output
+    .split("\n")
+    .filter((line) => !line.startsWith("(pass) "))
+    .join("\n")
+    .trimEnd();
+
 const report = (result: FileResult, isStreamed: boolean): void => {
   const counts = [`${result.passed} passed`];
   if (result.failed > 0) counts.push(`${result.failed} failed`);
   if (result.skipped.length > 0) counts.push(`${result.skipped.length} skipped`);
-  if (result.failed > 0 && !isStreamed) say(result.output.trimEnd());
+  if (result.failed > 0 && !isStreamed) say(withoutPasses(result.output));
   say(`${result.failed > 0 ? "FAIL" : "ok  "} ${result.file}: ${counts.join(", ")} (${result.seconds.toFixed(1)} s)`);
   if (result.problem) say(`     ${result.problem}`);
 };
