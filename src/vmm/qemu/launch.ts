@@ -27,15 +27,18 @@ export const vmIdOf = (uuid: string): string | null =>
 const escaped = (value: string): string => value.replaceAll(",", ",,");
 const optionList = (...items: readonly string[]): string => items.join(",");
 
+export type MachineSpec = Pick<LaunchSpec, "accelerator" | "tscKhz" | "vcpus" | "memoryMiB" | "binary">;
+
 const translationCacheMiB = (vcpus: number) => Math.max(TRANSLATION_CACHE_MIB, vcpus * TRANSLATION_CACHE_PER_VCPU_MIB);
 
 /**
  * Under emulation nothing refines a guest's clock, so it is told the measured rate and needs no PIT. Without a rate it has to
  * calibrate by the PIT, which is off by up to 500 ppm and now and then hangs a booting guest (seen with QEMU 7.2): a last resort.
  */
-const isClockGiven = (spec: LaunchSpec) => spec.accelerator === "kvm" || spec.tscKhz !== null;
+const isClockGiven = (spec: MachineSpec) => spec.accelerator === "kvm" || spec.tscKhz !== null;
 
-const machineArguments = (spec: LaunchSpec): string[] => [
+/** The bare machine: what KVM is proved with and what VMs run on are the same. */
+export const machineArguments = (spec: MachineSpec): string[] => [
   "-machine",
   optionList(
     "microvm",

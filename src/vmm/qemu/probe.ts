@@ -4,6 +4,7 @@ import { describeUnknown, hasCode } from "../../spec/errors.ts";
 import { PROOF_LINE, renderProofInitramfs } from "../boot-proof.ts";
 import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
 import { memoryOf } from "../remembered.ts";
+import { machineArguments } from "./launch.ts";
 
 const PACKAGE = "qemu-system-x86";
 /** Never PATH: what the daemon runs does not depend on who started it. */
@@ -12,8 +13,8 @@ const FIRMWARE_DIRS = ["/usr/local/share/qemu", "/usr/share/qemu", "/usr/share/q
 /** microvm has ACPI since 5.2, and with it a power button. */
 const OLDEST = [5, 2] as const;
 const VERSION_TIMEOUT_MS = 5000;
-/** A guest on KVM needs a second; where KVM is itself emulated it takes longer than it is worth. */
-const PROOF_TIMEOUT_MS = 5000;
+/** A guest on KVM needs a second, on a busy host several; where KVM is itself emulated it takes longer than it is worth. */
+const PROOF_TIMEOUT_MS = 10_000;
 const PROOF_MEMORY_MIB = 256;
 
 /** The version in what `qemu-system-x86_64 --version` prints; null when it is something else. */
@@ -64,9 +65,8 @@ const complaintOf = (stderr: string): string => {
 /** The arguments that boot the proof on KVM, as a VM would be booted. Pure. */
 export const renderProofArgv = (binary: VmmBinary, files: { kernel: string; initramfs: string }): string[] => [
   binary.path,
-  ...["-machine", "microvm,acpi=on,rtc=on,pit=off,pic=off", "-accel", "kvm", "-cpu", "host"],
-  ...["-smp", "1", "-m", `${PROOF_MEMORY_MIB}M`, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
-  ...(binary.firmwareDir ? ["-bios", `${binary.firmwareDir}/qboot.rom`] : []),
+  ...machineArguments({ binary, accelerator: "kvm", tscKhz: null, vcpus: 1, memoryMiB: PROOF_MEMORY_MIB }),
+  ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
   ...["-kernel", files.kernel, "-initrd", files.initramfs],
   ...["-append", "console=ttyS0 quiet loglevel=1 panic=-1 reboot=t rdinit=/init"],
   ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
