@@ -27,7 +27,10 @@ const checks: Check[] = [
   { name: "architecture and fast tests", argv: [process.execPath, "scripts/test.ts", "fast"] },
 ];
 if (Bun.which("shellcheck")) {
-  checks.push({ name: "shell scripts", argv: ["shellcheck", "-x", "--severity=warning", "--exclude=SC2034", ...tracked("*.sh"), ".ci/run"] });
+  checks.push({
+    name: "shell scripts",
+    argv: ["shellcheck", "-x", "--severity=warning", "--exclude=SC2034", ...tracked("*.sh"), ".ci/run"],
+  });
 } else say("     shell scripts: not checked, shellcheck is not installed");
 
 const run = async ({ name, argv }: Check): Promise<Verdict> => {

@@ -49,11 +49,9 @@ const runGroup = async (group: Group, files: readonly string[], env: Place["env"
 /** What the guest tests find in their environment; the reason when there is no image to boot. */
 const prepareGuests = async (env: Place["env"]): Promise<Place["env"] | string> => {
   try {
-    const image = await prepareTestImage(root, say);
     return {
       ...env,
-      BANGER_TEST_IMAGE_DIR: image.directory,
-      BANGER_RUNTIME_DIR: image.runtime,
+      BANGER_TEST_IMAGE_DIR: await prepareTestImage(root, env, say),
       // `make test` has installed what guests need, so that nothing excuses a test that does not run.
       BANGER_REQUIRE: env.BANGER_REQUIRE ?? "qemu",
     };
