@@ -3,7 +3,9 @@ import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from "node:f
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
-const out = join(root, "build");
+/** `--out DIR` builds elsewhere, for tests; the tree's own `./banger` is left alone then. */
+const elsewhere = process.argv.includes("--out") ? process.argv[process.argv.indexOf("--out") + 1] : undefined;
+const out = elsewhere ?? join(root, "build");
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
 
 const git = (...args: string[]): string => {
@@ -13,7 +15,7 @@ const git = (...args: string[]): string => {
 
 /** Time first, so that two builds compare; then the commit, and whether the tree had changes. */
 const buildId = (): string => {
-  const time = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const time = new Date().toISOString();
   const commit = git("rev-parse", "--short=8", "HEAD") || "nogit";
   const isChanged = git("status", "--porcelain", "--untracked-files=no", "--", "src") !== "";
   return `${time}-${commit}${isChanged ? "-changed" : ""}`;
@@ -60,5 +62,5 @@ if (done.exitCode !== 0) {
 renameSync(temporary, join(out, "banger"));
 link("banger", join(out, "bangerd"));
 link("banger", join(out, "banger-root"));
-link("build/banger", join(root, "banger"));
-console.log(`build/banger ${version} (${build})`);
+if (!elsewhere) link("build/banger", join(root, "banger"));
+console.log(`${join(out, "banger")} ${version} (${build})`);

@@ -37,7 +37,7 @@ export const localCommands = [
     description:
       "Runs the ssh of this host on your terminal, with banger's own key and the host key that was pinned when the VM was made. " +
       "Everything after the VM belongs to the guest: one word is a shell line, several are a command with its arguments, " +
-      "passed on exactly. Your ~/.ssh/config is read; what matters for reaching the VM is set over it. " +
+      "passed on exactly. With only one VM its name may be left out. Your ~/.ssh/config is read; what matters for reaching the VM is set over it. " +
       "The exit code is the command's; 255 comes from ssh itself. With --json it prints what an ssh client needs, and connects to nothing.",
     examples: [
       { command: "banger ssh web", shows: "a shell in web" },

@@ -72,16 +72,38 @@ const inodeOf = (path: string): number | null => {
   }
 };
 
+const parseRecord = (line: string): Record<string, unknown> | null => {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+};
+
+/** A line of the log is a record, or what a daemon that could not start printed. */
+const renderJsonLine = (line: string): string => JSON.stringify(parseRecord(line) ?? { message: line });
+
+const renderLogLine = (line: string): string => {
+  const record = parseRecord(line);
+  if (!record) return sanitize(line);
+  const { at, level, message, ...fields } = record;
+  const rest = Object.entries(fields)
+    .filter(([, value]) => value !== message)
+    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  return sanitize([at, String(level).padEnd(7), message, ...rest].join("  "));
+};
+
 /** Prints the daemon's log from its file, so that it can be read when the daemon cannot be started. */
 export const runDaemonLogs = async (session: Session, { input, isJson }: Invocation): Promise<number> => {
   const path = session.paths().daemonLog;
   const { terminal } = session;
+  let unfinished = "";
   const print = (text: string) => {
-    if (!isJson) terminal.out(sanitize(text));
-    else {
-      const lines = text.split("\n").filter((line) => line !== "");
-      terminal.out(lines.map((line) => `${JSON.stringify({ line })}\n`).join(""));
-    }
+    const lines = (unfinished + text).split("\n");
+    unfinished = lines.pop() ?? "";
+    const shown = lines.filter((line) => line !== "").map(isJson ? renderJsonLine : renderLogLine);
+    terminal.out(shown.map((line) => `${line}\n`).join(""));
   };
   let text = "";
   let offset = readFrom(path, 0, (part) => {
