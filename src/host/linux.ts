@@ -13,7 +13,7 @@ import { connectShim, identifyProcess, launchShim, proveProcess, readShimStatus 
 /** A compiled executable is its own helper by that name; in a checkout main.ts takes the name as its first word. */
 const findOwnHelper = () =>
   basename(process.execPath) === "bun"
-    ? { argv: [process.execPath, `${import.meta.dir}/../main.ts`, "__banger-root"], argv0: null }
+    ? { argv: [process.execPath, `${import.meta.dir}/../main.ts`, "__banger-root"], argv0: "bun" }
     : { argv: [process.execPath], argv0: "banger-root" };
 
 /** How the helper would be started just now; `banger doctor` asks too. */

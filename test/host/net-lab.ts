@@ -40,7 +40,7 @@ export const findLabObstacle = (): string | null => {
     ...flags,
     "sh",
     "-c",
-    "ip link add bgr-probe type bridge && nft list tables",
+    "ip link add bgr-probe type bridge && ip tuntap add bgr-probe-2 mode tap && nft list tables",
   ]);
   return tried.success ? null : `no network namespace can be made here: ${tried.stderr.toString().trim()}`;
 };
@@ -54,7 +54,8 @@ export const createNetLab = async (): Promise<NetLab> => {
   const holders: Bun.Subprocess[] = [];
 
   const hold = async (argv: string[], outside: string | null): Promise<Namespace> => {
-    const holder = Bun.spawn([...argv, "sleep", "infinity"], { stdio: ["ignore", "ignore", "inherit"] });
+    // It ends with its input, so that a test run that is killed leaves no namespace.
+    const holder = Bun.spawn([...argv, "cat"], { stdio: ["pipe", "ignore", "ignore"] });
     holders.push(holder);
     const { pid } = holder;
     const until = performance.now() + 5000;
