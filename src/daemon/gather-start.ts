@@ -29,6 +29,13 @@ export const gatherStart = async (
     context.subnet.choose(),
   ]);
   const { timeouts } = config();
+  if (!(await host.files.exists(context.native.shim))) {
+    const { shim } = context.native;
+    throw fail("bundle.missing", {
+      artifact: "banger-shim",
+      directory: shim.slice(0, shim.lastIndexOf("/")),
+    });
+  }
   const vmPaths = planVmPaths(paths, record.id);
   const { tap } = planLink({ instance: paths.instance, subnet, slot: link.slot });
   const { driver } = chosen;

@@ -1,7 +1,6 @@
 // Finds what lies beside the executable: the native helpers, the guest's helpers, and the scripts that build images.
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import { fail } from "../spec/errors.ts";
 
 /** Absolute paths; each is checked when it is used, so that a missing one is an error of what needs it alone. */
 export type NativePaths = {
@@ -31,10 +30,4 @@ export const findNative = (): NativePaths => {
     guestHelpers: `${lib}/guest`,
     imageScripts: scripts ?? `${lib}/images`,
   };
-};
-
-/** The path again, when the file is there. Errors: bundle.missing. */
-export const requireNative = (path: string): string => {
-  if (!existsSync(path)) throw fail("bundle.missing", { artifact: basename(path), directory: dirname(path) });
-  return path;
 };

@@ -1,7 +1,6 @@
 // Builds an image by the scripts in images/: kernel object and root file system side by side, then kept as one, or nothing is left.
 import { createHash } from "node:crypto";
 import { runSteps, type Step, undoSteps } from "../engine/step.ts";
-import { requireNative } from "../host/native.ts";
 import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
@@ -39,11 +38,10 @@ export const buildImage = async (
   input: BuildInput,
   caller: ImageCaller,
 ): Promise<ImageRecord> => {
-  const { store, host, paths, native, clock } = context;
+  const { store, host, paths, clock } = context;
   const existing = store.images.byName(input.name);
   if (existing && existing.name === input.name && !input.replace) throw fail("image.name_taken", { name: input.name });
-  requireNative(`${native.imageScripts}/customize.sh`);
-  requireNative(`${native.guestHelpers}/banger-init`);
+  await requireArtifacts(context);
   await host.files.makeDir(paths.imagesDir);
   await host.files.makeDir(paths.kernelsDir);
   const freeMiB = await host.files.freeMiB(paths.imagesDir);
@@ -88,6 +86,19 @@ export const buildImage = async (
   return record;
 };
 
+/** What a build needs of ours is checked before it begins. Errors: bundle.missing. */
+const requireArtifacts = async ({ host, native }: ImageContext): Promise<void> => {
+  const needed = [
+    ["customize.sh", native.imageScripts],
+    ["debian-kernel.sh", native.imageScripts],
+    ["banger-init", native.guestHelpers],
+    ["banger-initramfs-init", native.guestHelpers],
+    ["banger-vsock-pingd", native.guestHelpers],
+  ] as const;
+  for (const [artifact, directory] of needed)
+    if (!(await host.files.exists(`${directory}/${artifact}`))) throw fail("bundle.missing", { artifact, directory });
+};
+
 /** Undoes the builds that a crash of the daemon interrupted. */
 export const undoImageOperations = async (context: ImageContext): Promise<void> => {
   const { store, clock } = context;
@@ -127,7 +138,7 @@ const buildParts = async (
     const said: string[] = [];
     try {
       const { exitCode } = await host.processes.runCommand({
-        argv: ["/bin/sh", requireNative(`${native.imageScripts}/${name}`), ...args],
+        argv: ["/bin/sh", `${native.imageScripts}/${name}`, ...args],
         timeoutMs: BUILD_TIMEOUT_MS,
         signal,
         onLine: (line) => {

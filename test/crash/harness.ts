@@ -52,6 +52,7 @@ export const makeWorld = (): FakeWorld => {
   writeFileSync(`${imageDir}/rootfs.ext4`, "an image");
   truncateSync(`${imageDir}/rootfs.ext4`, 4 * 1024 * 1024);
   writeFileSync(`${kernelDir}/vmlinux`, "a kernel");
+  writeFileSync(`${world.dir}/banger-shim`, "a shim");
   const store = openStore({ path: world.paths.database });
   const createdAt = new Date(0).toISOString();
   store.kernels.insert({ id: KERNEL_ID, dir: kernelDir, release: "6.0", cmdline: [], createdAt });
@@ -103,7 +104,12 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
   });
   const driver = createFakeDriver(world);
   const config = await openConfig({ path: paths.configFile, files: host.files, environment: {} });
-  const native = { shim: "/fake/banger-shim", tsc: "/fake/tsc", guestHelpers: "/fake/guest", imageScripts: "/fake" };
+  const native = {
+    shim: `${world.dir}/banger-shim`,
+    tsc: "/fake/tsc",
+    guestHelpers: "/fake/guest",
+    imageScripts: "/fake",
+  };
   const randomHex = (digits: number) =>
     Buffer.from(crypto.getRandomValues(new Uint8Array(digits)))
       .toString("hex")

@@ -9,8 +9,9 @@ import type { VmRecord } from "../../spec/vm.ts";
 import type { Context, LiveVm } from "../context.ts";
 import { hostKeyAlias } from "../create.ts";
 import { followLog } from "../follow-log.ts";
+import { bangerKeyPath } from "../prepare-create.ts";
 import { hostAddressOf } from "../view.ts";
-import { bangerKeyPath, findVm } from "./vm.ts";
+import { findVm } from "./vm.ts";
 
 type AccessHandlers = Pick<Handlers, "vm.access" | "vm.console" | "vm.logs" | "vm.ping" | "vm.stats" | "vm.why-slow">;
 
