@@ -1,4 +1,5 @@
 // The one composition point: the name this executable was called by decides whether it is the command line, the daemon or its helper.
+import type { SetupPlan } from "./cli/session.ts";
 import { EXIT } from "./spec/errors.ts";
 
 // Set by scripts/build.ts; a checkout that is run as it is has neither.
@@ -47,6 +48,46 @@ const runRootRole = async (argv: readonly string[]): Promise<number> => {
   });
 };
 
+/** For whom root is asked to do something: root itself needs nothing, but under sudo it acts for the one who typed it. */
+const setupFor = (): { user: string; uid: number } => {
+  const { env } = process;
+  const uid = process.getuid?.() ?? 0;
+  if (uid === 0 && env.SUDO_UID !== undefined) return { user: env.SUDO_USER ?? "", uid: Number(env.SUDO_UID) };
+  return { user: env.USER ?? env.LOGNAME ?? "", uid };
+};
+
+/** What `banger setup` would do: as root it does it; anyone else does it through sudo, which asks for the password. */
+const planSetup = async (options: { isUndo: boolean }): Promise<SetupPlan> => {
+  const [setup, { INSTALLED_HELPER }, { runCommand }, { runOnTerminal }] = await Promise.all([
+    import("./host/setup.ts"),
+    import("./host/root-launch.ts"),
+    import("./host/command.ts"),
+    import("./host/process.ts"),
+  ]);
+  const who = setupFor();
+  const isRoot = process.getuid?.() === 0;
+  const facts = await setup.readSetupFacts({ ...who, executable });
+  const actions = setup.planSetup(facts);
+  const bySudo = () =>
+    runOnTerminal(["sudo", "--", executable, "setup", "--yes", ...(options.isUndo ? ["--undo"] : [])]);
+  if (options.isUndo) {
+    const lines = [`remove the sudoers line of ${who.user}, and ${INSTALLED_HELPER} when nobody else uses it`];
+    return { lines, isDone: false, run: async () => (isRoot ? setup.undoSetup(who).then(() => EXIT.ok) : bySudo()) };
+  }
+  // The sudoers file is root's to read; whether it serves is asked of sudo itself.
+  const mayStart = async () => {
+    const sudo = Bun.which("sudo");
+    if (isRoot || !sudo || actions.some(({ kind }) => kind === "install-helper")) return false;
+    return (await runCommand({ argv: [sudo, "-n", "-l", "--", INSTALLED_HELPER], timeoutMs: 10_000 })).exitCode === 0;
+  };
+  const isDone = actions.length === 0 || (await mayStart());
+  return {
+    lines: isDone ? [] : actions.map(({ sentence }) => sentence),
+    isDone,
+    run: async () => (isRoot ? setup.runSetup(actions).then(() => EXIT.ok) : bySudo()),
+  };
+};
+
 const runCliRole = async (argv: readonly string[]): Promise<number> => {
   const { openSession, runCli } = await import("./cli/cli.ts");
   const { findInstance, openInstance, openingOfProcess } = await import("./host/instance.ts");
@@ -59,7 +100,7 @@ const runCliRole = async (argv: readonly string[]): Promise<number> => {
     daemonCommand: isBuilt
       ? { argv: [process.execPath], argv0: "bangerd" }
       : { argv: [process.execPath, import.meta.path, "__bangerd"] },
-    planSetup: null,
+    planSetup: isBuilt ? planSetup : null,
   });
   return runCli(session, argv);
 };

@@ -74,7 +74,20 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   client: ["spec", "host/process.ts"],
   cli: ["spec", "client", "host/process.ts"],
   tui: ["spec", "client", "host/process.ts"],
-  "main.ts": ["spec", "daemon", "client", "cli", "tui", "host/root-helper.ts", "host/instance.ts", "host/setup.ts"],
+  // What composition needs of the host: where the instance is, the helper's entry, and `banger setup`.
+  "main.ts": [
+    "spec",
+    "daemon",
+    "client",
+    "cli",
+    "tui",
+    "host/instance.ts",
+    "host/root-helper.ts",
+    "host/process.ts",
+    "host/setup.ts",
+    "host/root-launch.ts",
+    "host/command.ts",
+  ],
 };
 
 /** Packages a folder may use; a folder that is not here may use any. */

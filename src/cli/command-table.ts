@@ -33,7 +33,7 @@ const selection: readonly FlagData[] = [
 const plan: FlagData = {
   field: "plan",
   kind: "boolean",
-  description: "print what a start would do, as JSON, and do nothing",
+  description: "print what a start would do, and do nothing",
   isRequired: false,
 };
 

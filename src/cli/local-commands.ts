@@ -149,6 +149,7 @@ export const localCommands = [
     flags: [
       { field: "print", kind: "boolean", description: "only print what it would do", isRequired: false },
       { field: "yes", kind: "boolean", description: "do not ask", isRequired: false, letter: "y" },
+      { field: "undo", kind: "boolean", description: "take away what an earlier setup made", isRequired: false },
     ],
   },
   {

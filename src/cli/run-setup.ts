@@ -5,14 +5,24 @@ import { printJson } from "./run-method.ts";
 import type { Invocation, Session } from "./session.ts";
 
 export const runSetup = async (session: Session, { input, isJson }: Invocation): Promise<number> => {
-  if (!session.planSetup) throw fail("internal.bug", { detail: "this build has no setup" });
-  const plan = await session.planSetup();
-  if (isJson) printJson(session, { isDone: plan.isDone, lines: plan.lines });
-  else session.terminal.out(plan.lines.map((line) => `${line}\n`).join(""));
-  if (input.print === true || isJson || plan.isDone) return EXIT.ok;
-  if (input.yes !== true && !(await confirm(session, "Do this now?"))) {
-    session.terminal.err("nothing was done\n");
-    return EXIT.failed;
+  if (!session.planSetup) throw fail("bundle.missing", { artifact: "the built banger", directory: "this source tree" });
+  const { terminal } = session;
+  const plan = await session.planSetup({ isUndo: input.undo === true });
+  if (isJson) printJson(session, { isDone: plan.isDone, actions: plan.lines });
+  else if (plan.isDone) terminal.out("This host is set up: nothing is left to do as root.\n");
+  else terminal.out(`As root, this will\n${plan.lines.map((line) => `  - ${line}\n`).join("")}`);
+  if (input.print === true || plan.isDone) return EXIT.ok;
+  if (input.yes !== true) {
+    if (!terminal.isInTty || !terminal.isErrTty) {
+      terminal.err("Nothing was done: give --yes where nobody can be asked.\n");
+      return EXIT.failed;
+    }
+    if (!(await confirm(session, "Do this now?"))) {
+      terminal.err("Nothing was done.\n");
+      return EXIT.failed;
+    }
   }
-  return plan.run();
+  const exitCode = await plan.run();
+  if (exitCode === EXIT.ok && !isJson) terminal.err("Done.\n");
+  return exitCode;
 };

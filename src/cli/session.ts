@@ -7,7 +7,7 @@ import type { Terminal } from "./terminal.ts";
 
 /** What `banger setup` would do on this host, and doing it. */
 export type SetupPlan = {
-  /** Lines for people: what would be done, and why. */
+  /** One sentence for each thing that would be done, and why. */
   lines: readonly string[];
   /** True when there is nothing to do. */
   isDone: boolean;
@@ -22,7 +22,8 @@ export type Session = {
   self: Build;
   client: DaemonClient;
   paths: () => { configFile: string; daemonLog: string; socket: string };
-  planSetup: (() => Promise<SetupPlan>) | null;
+  /** Null where this program was not built: root is given no source tree to run. */
+  planSetup: ((options: { isUndo: boolean }) => Promise<SetupPlan>) | null;
   /** Milliseconds since the epoch. */
   now: () => number;
 };
