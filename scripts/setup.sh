@@ -9,6 +9,9 @@ cd "$root"
 bun_version=$(sed -n 's/.*[{ ]"bun": "\([0-9.]*\)".*/\1/p' package.json | head -n 1)
 bun=.tools/bin/bun
 
+# Whom this machine trusts, npm and Bun trust too: they bring lists of their own, which do not know the owner of a proxy.
+certificates=/etc/ssl/certs/ca-certificates.crt
+
 say() { printf '%s\n' "$*" >&2; }
 die() {
   say "error: $1"
@@ -41,7 +44,7 @@ zstd zstd
 ip iproute2
 nft nftables
 ssh openssh-client
-/etc/ssl/certs/ca-certificates.crt ca-certificates
+/usr/sbin/update-ca-certificates ca-certificates
 LIST
   [ "$(id -u)" = 0 ] || echo newuidmap uidmap
 }
@@ -52,6 +55,7 @@ needs_of_test() {
 newuidmap uidmap
 sudo sudo
 clang clang
+/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-x86_64.a libclang-rt-dev
 shellcheck shellcheck
 dig bind9-dnsutils
 kdig knot-dnsutils
@@ -61,14 +65,24 @@ tmux tmux
 LIST
 }
 
+# Debian 12 knows the sanitizers' library by the number of its clang only.
+name_package() {
+  if [ "$1" = libclang-rt-dev ] && ! apt-cache pkgnames "$1" 2>/dev/null | grep -qx "$1"; then
+    echo libclang-rt-14-dev
+  else
+    echo "$1"
+  fi
+}
+
 # A user's PATH often lacks the directories of system programs.
 has_program() {
-  case $1 in /*) [ -e "$1" ] ;; *) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1" >/dev/null ;; esac
+  # shellcheck disable=SC2086 # a pattern
+  case $1 in /*) ls $1 >/dev/null 2>&1 ;; *) PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1" >/dev/null ;; esac
 }
 
 list_missing() {
   "needs_of_$purpose" | while read -r program package; do
-    has_program "$program" || echo "$package"
+    has_program "$program" || name_package "$package"
   done
   if [ ! -x "$bun" ] && ! has_program npm && ! has_program bun; then echo npm; fi
 }
@@ -95,6 +109,7 @@ find_bun() {
 
 # The package's install script puts the binary in place; where it is not allowed to run, the binary is still where it was unpacked.
 install_bun() {
+  trust_as_this_machine
   say "==> Bun $bun_version, into .tools"
   mkdir -p .tools
   if has_program npm; then
@@ -114,11 +129,16 @@ install_bun() {
 has_dependencies() { cmp -s bun.lock node_modules/.installed-bun.lock; }
 
 install_dependencies() {
+  trust_as_this_machine
   say "==> dependencies, into node_modules"
   # A cache of its own: nothing of this checkout is left behind when it is removed.
   BUN_INSTALL_CACHE_DIR=$root/.tools/bun-cache "$root/$bun" install --frozen-lockfile --no-progress >&2
   cp bun.lock node_modules/.installed-bun.lock
   rm -rf .tools/bun-cache
+}
+
+trust_as_this_machine() {
+  if [ -z "${NODE_EXTRA_CA_CERTS:-}" ] && [ -r "$certificates" ]; then export NODE_EXTRA_CA_CERTS="$certificates"; fi
 }
 
 as_root() {
