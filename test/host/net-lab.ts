@@ -1,5 +1,5 @@
 // Throw-away network namespaces: a host, an internet and guests, as root or, without root, in a user namespace.
-import { readlinkSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { RootLaunch } from "../../src/host/root-launch.ts";
 
 export type Namespace = {
@@ -24,11 +24,12 @@ export type NetLab = {
 
 const BUN = process.execPath;
 const isRoot = process.getuid?.() === 0;
-const netOf = (pid: number | "self") => {
+/** Whether the holder has got so far that it waits: namespaces made and, without root, its user mapped. */
+const isHolding = (pid: number): boolean => {
   try {
-    return readlinkSync(`/proc/${pid}/ns/net`);
+    return readFileSync(`/proc/${pid}/comm`, "utf8") === "cat\n";
   } catch {
-    return null;
+    return false;
   }
 };
 
@@ -53,13 +54,13 @@ const enter = (pid: number): string[] =>
 export const createNetLab = async (): Promise<NetLab> => {
   const holders: Bun.Subprocess[] = [];
 
-  const hold = async (argv: string[], outside: string | null): Promise<Namespace> => {
+  const hold = async (argv: string[]): Promise<Namespace> => {
     // It ends with its input, so that a test run that is killed leaves no namespace.
     const holder = Bun.spawn([...argv, "cat"], { stdio: ["pipe", "ignore", "ignore"] });
     holders.push(holder);
     const { pid } = holder;
     const until = performance.now() + 5000;
-    while (netOf(pid) === null || netOf(pid) === outside || netOf(pid) === netOf("self")) {
+    while (!isHolding(pid)) {
       if (performance.now() > until || holder.exitCode !== null) throw new Error("a namespace could not be made");
       await Bun.sleep(2);
     }
@@ -76,12 +77,12 @@ export const createNetLab = async (): Promise<NetLab> => {
     };
   };
 
-  const host = await hold(isRoot ? ["unshare", "-n"] : ["unshare", "-Urn"], null);
+  const host = await hold(isRoot ? ["unshare", "-n"] : ["unshare", "-Urn"]);
   host.run(["ip", "link", "set", "lo", "up"]);
   return {
     host,
     addNamespace: async () => {
-      const added = await hold([...enter(host.pid), "unshare", "-n"], netOf(host.pid));
+      const added = await hold([...enter(host.pid), "unshare", "-n"]);
       added.run(["ip", "link", "set", "lo", "up"]);
       return added;
     },
