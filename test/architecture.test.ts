@@ -227,6 +227,11 @@ const bans: readonly Ban[] = [
     // After a second of progress, and in a prompt, their cost is nobody's.
     except: ["cli/progress.ts", "cli/confirm.ts", "tui/"],
   },
+  {
+    claim: "nothing depends on a class's name, which the built executable shortens",
+    pattern: /constructor\.name\b/,
+    except: [],
+  },
   { claim: "loggers use no worker (§1i.13)", pattern: /from "pino"/, except: [] },
 ];
 

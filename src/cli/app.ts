@@ -1,18 +1,24 @@
 // Builds the parser: for one command when it is known which, for all of them when help, hints or completions are asked for.
 import {
+  AliasNotFoundError,
   type Application,
+  ArgumentParseError,
   ArgumentScannerError,
   buildApplication,
   buildCommand,
   buildRouteMap,
   type Command,
   type CommandContext,
+  EnumValidationError,
   FlagNotFoundError,
-  formatMessageForArgumentScannerError,
   help,
   type PartialApplicationConfiguration,
   type RouteMap,
   text_en,
+  UnexpectedFlagError,
+  UnexpectedPositionalError,
+  UnsatisfiedFlagError,
+  UnsatisfiedPositionalError,
 } from "@stricli/core";
 import type { CommandData, ExampleData } from "./command-data.ts";
 import { groups } from "./command-table.ts";
@@ -73,24 +79,36 @@ const buildOne = (command: CommandData, spelled: readonly string[], port: Parser
     docs: { brief: command.summary, fullDescription: describe(command, spelled), customUsage: usageOf(command) },
   });
 
+/** By class, never by a class's name: the built executable has shorter ones. */
+const spellScanError = (exception: ArgumentScannerError): string => {
+  if (exception instanceof FlagNotFoundError) return `There is no flag --${exception.input}.`;
+  if (exception instanceof AliasNotFoundError) return `There is no flag -${exception.input}.`;
+  if (exception instanceof UnsatisfiedPositionalError) return `${exception.placeholder} is missing.`;
+  if (exception instanceof UnsatisfiedFlagError) return `--${exception.externalFlagName} needs a value.`;
+  if (exception instanceof UnexpectedPositionalError) {
+    return `${JSON.stringify(exception.input)} is one word too many.`;
+  }
+  if (exception instanceof UnexpectedFlagError) return `--${exception.externalFlagName} was given twice.`;
+  if (exception instanceof EnumValidationError) {
+    const { externalFlagName, input, values } = exception;
+    return `--${externalFlagName}: ${JSON.stringify(input)} is none of ${values.join(", ")}.`;
+  }
+  if (exception instanceof ArgumentParseError) {
+    const { externalFlagNameOrPlaceholder: name, exception: cause } = exception;
+    return `${/^[A-Z]/.test(name) ? name : `--${name}`}: ${cause instanceof Error ? cause.message : String(cause)}.`;
+  }
+  return exception.message;
+};
+
 const messageOfScan = (exception: unknown): LineFault => {
   if (!(exception instanceof ArgumentScannerError)) {
     return { message: exception instanceof Error ? exception.message : String(exception), corrections: [] };
   }
-  const message = formatMessageForArgumentScannerError(exception, {
-    FlagNotFoundError: ({ input }) => `There is no flag --${input}.`,
-    AliasNotFoundError: ({ input }) => `There is no flag -${input}.`,
-    UnsatisfiedPositionalError: ({ placeholder }) => `${placeholder} is missing.`,
-    UnsatisfiedFlagError: ({ externalFlagName }) => `--${externalFlagName} needs a value.`,
-    UnexpectedPositionalError: ({ input }) => `${JSON.stringify(input)} is one word too many.`,
-    UnexpectedFlagError: ({ externalFlagName }) => `--${externalFlagName} was given twice.`,
-    EnumValidationError: ({ externalFlagName, input, values }) =>
-      `--${externalFlagName}: ${JSON.stringify(input)} is none of ${values.join(", ")}.`,
-    ArgumentParseError: ({ externalFlagNameOrPlaceholder: name, exception: cause }) =>
-      `${/^[A-Z]/.test(name) ? name : `--${name}`}: ${cause instanceof Error ? cause.message : String(cause)}.`,
-  });
   const corrections = exception instanceof FlagNotFoundError ? exception.corrections : [];
-  return { message, corrections: corrections.map((correction) => `--${correction.replace(/^-+/, "")}`) };
+  return {
+    message: spellScanError(exception),
+    corrections: corrections.map((correction) => `--${correction.replace(/^-+/, "")}`),
+  };
 };
 
 const configuration = (name: string, port: ParserPort): PartialApplicationConfiguration => {

@@ -13,7 +13,10 @@ export const renderTable = (options: {
   const all = [header, ...rows];
   const widths = header.map((_, column) => Math.max(...all.map((row) => Bun.stringWidth(row[column] ?? ""))));
   const line = (row: readonly string[]) =>
-    row.map((cell, column) => (column === row.length - 1 ? cell : pad(cell, widths[column] ?? 0))).join("  ");
+    row
+      .map((cell, column) => (column === row.length - 1 ? cell : pad(cell, widths[column] ?? 0)))
+      .join("  ")
+      .trimEnd();
   return `${[paint.faint(line(header)), ...rows.map(line)].join("\n")}\n`;
 };
 

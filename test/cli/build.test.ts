@@ -42,6 +42,22 @@ describe("the executable", () => {
     expect(run([join(out, "banger"), "anything"], { argv0: "banger-root" }).out).toContain("root.refused");
   });
 
+  test("tells a fault in the same words as the source does, though its names are shorter", () => {
+    const faults = [
+      ["create", "a", "b"],
+      ["create", "--vcpu", "two"],
+      ["create", "--cores"],
+      ["create", "-x"],
+      ["show"],
+      ["create", "--vmm", "x"],
+      ["lsit"],
+    ];
+    for (const argv of faults) {
+      expect(banger(...argv)).toEqual(run([process.execPath, join(root, "src/main.ts"), ...argv]));
+      expect(banger(...argv).exitCode).toBe(2);
+    }
+  });
+
   test("reads no .env and runs no preload of the directory it is run in", () => {
     const trap = mkdtempSync(join(dir, "trap-"));
     writeFileSync(join(trap, ".env"), "NO_COLOR=1\nXDG_CONFIG_HOME=/trapped\n");

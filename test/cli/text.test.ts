@@ -87,7 +87,7 @@ describe("tables", () => {
       ["a", "down", ""],
     ];
     const lines = Bun.stripANSI(renderTable({ header: ["N", "STATE", "Z"], rows, paint: plain })).split("\n");
-    expect(lines).toEqual(["N     STATE  Z", "日本  up     x", "a     down   ", ""]);
+    expect(lines).toEqual(["N     STATE  Z", "日本  up     x", "a     down", ""]);
   });
 
   test("facts without a value are left out", () => {
