@@ -1,7 +1,7 @@
 // What is going on, on stderr, for anything that takes over a second: one line redrawn on a terminal, plain lines elsewhere.
 import type { ProgressEvent } from "../spec/events.ts";
+import { sanitize } from "../spec/sanitize.ts";
 import { formatMs } from "./format.ts";
-import { sanitize } from "./sanitize.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Nothing is shown of what is over before this. */

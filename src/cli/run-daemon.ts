@@ -1,9 +1,9 @@
 // The commands on the daemon itself that must not start one: whether it runs, ending it, replacing it, its log.
 import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { EXIT, fail } from "../spec/errors.ts";
+import { sanitize } from "../spec/sanitize.ts";
 import { watchInterrupt } from "./interrupt.ts";
 import { printJson } from "./run-method.ts";
-import { sanitize } from "./sanitize.ts";
 import type { Invocation, Session } from "./session.ts";
 
 /** Refuses with daemon.not_running (exit code 6) when no daemon runs; never starts one. */

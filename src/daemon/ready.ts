@@ -1,6 +1,7 @@
 // Waits until a guest can be reached: its helper has announced it, and its SSH port answers from here.
 import { fail, hasCode } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
+import { sanitize } from "../spec/sanitize.ts";
 import type { Context } from "./context.ts";
 
 const CONSOLE_TAIL_BYTES = 1500;
@@ -37,8 +38,4 @@ export const untilReady = async (context: Context, plan: StartPlan, signal: Abor
 };
 
 /** Guest output without control characters: it may end up on a terminal (FACTS §6.18). */
-export const sanitise = (text: string): string =>
-  text
-    .replace(/\u001b\[[0-9;?]*[ -/]*[@-~]/g, "")
-    .replace(/\r/g, "")
-    .replace(/[^\P{Cc}\n\t]/gu, "");
+export const sanitise = sanitize;

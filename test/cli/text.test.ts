@@ -4,13 +4,15 @@ import fc from "fast-check";
 import { formatAgo, formatMiB, formatMs, formatSeconds } from "../../src/cli/format.ts";
 import { paintFor } from "../../src/cli/paint.ts";
 import { quoteForShell, renderRemoteCommand, renderSshCommand } from "../../src/cli/run-ssh.ts";
-import { sanitize } from "../../src/cli/sanitize.ts";
 import { renderFacts, renderTable } from "../../src/cli/table.ts";
+import { sanitize } from "../../src/spec/sanitize.ts";
 
 describe("what a guest wrote", () => {
   const table: [string, string, string][] = [
     ["colours", "\x1b[1;31mred\x1b[0m", "red"],
     ["the window's title", "a\x1b]0;owned\x07b", "ab"],
+    ["a title that takes no line but its own", "a\x1b]0;owned\nb", "a\nb"],
+    ["a palette reset, as login prompts print it", "\x1b]104\x1b\\web login:", "web login:"],
     ["a title ended by ST", "a\x1b]2;owned\x1b\\b", "ab"],
     ["a title that never ends", "a\x1b]0;owned", "a"],
     ["clearing the screen", "\x1b[2J\x1b[Hx", "x"],

@@ -1,8 +1,8 @@
 // How people see what streams: a VM's console, and every change as it happens.
 import type { EventOf } from "../../spec/rpc/contract.ts";
+import { sanitize } from "../../spec/sanitize.ts";
 import { formatMs } from "../format.ts";
 import type { Paint } from "../paint.ts";
-import { sanitize } from "../sanitize.ts";
 import type { ViewContext } from "./views.ts";
 
 type Change = EventOf<"events.subscribe">["event"];

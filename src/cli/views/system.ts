@@ -1,6 +1,7 @@
 // How people see the daemon, its audit, its privileged operations and the settings.
+
+import { sanitize } from "../../spec/sanitize.ts";
 import { formatAgo, formatMiB, formatMs } from "../format.ts";
-import { sanitize } from "../sanitize.ts";
 import { renderFacts, renderTable } from "../table.ts";
 import type { SystemMethod, ViewsOf } from "./views.ts";
 

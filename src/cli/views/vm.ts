@@ -1,9 +1,9 @@
 // How people see VMs: tables, facts, and one line for each thing that was done.
 import type { Output } from "../../spec/rpc/contract.ts";
+import { sanitize } from "../../spec/sanitize.ts";
 import type { Address, Vm, VmState } from "../../spec/vm.ts";
 import { formatAgo, formatMiB, formatMs, formatSeconds, formatSince } from "../format.ts";
 import type { Paint } from "../paint.ts";
-import { sanitize } from "../sanitize.ts";
 import { renderFacts, renderTable } from "../table.ts";
 import type { ViewContext, ViewsOf, VmMethod } from "./views.ts";
 
