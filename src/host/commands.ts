@@ -23,8 +23,8 @@ export type HostCommand =
 export type NetTools = { ip: string; nft: string };
 
 /** What must be looked at before an operation can be decided. */
-export const seesLinks = ({ op }: HostOp): boolean =>
-  op !== "sysctl.forward" && op !== "nft.apply" && op !== "nft.delete";
+export const seesLinks = (op: HostOp): boolean =>
+  op.op === "nft.apply" ? op.members.length === 0 : op.op !== "sysctl.forward" && op.op !== "nft.delete";
 
 export const showLinks = (tools: NetTools): HostCommand & { kind: "exec" } => ({
   kind: "exec",
@@ -100,19 +100,49 @@ const createTap = (
       ...(tap ? [`link delete dev ${op.tap}`] : []),
       `tuntap add dev ${op.tap} mode tap user ${ownerUid}`,
       `link set dev ${op.tap} alias ${markOf(instance)}`,
+      `link set dev ${op.tap} master ${op.bridge} up`,
     ]),
+    // A port's own address is of no use to anyone; no VMM is there yet to see the kernel look for neighbours.
     withoutIpv6(op.tap),
-    ...batch(tools, [`link set dev ${op.tap} master ${op.bridge} up`]),
   ];
 };
 
-const deleteBridge = (op: Extract<HostOp, { op: "bridge.delete" }>, links: readonly SeenLink[], tools: NetTools) => {
+const hasTaps = (bridge: string, links: readonly SeenLink[]) => links.some(({ name }) => name.startsWith(`${bridge}-`));
+
+/** The bridge when it exists and may be deleted. */
+const findDeletableBridge = (op: { instance: string; bridge: string }, links: readonly SeenLink[]): string[] => {
   const bridge = links.find(({ name }) => name === op.bridge);
   if (!bridge) return [];
   refuseForeign(bridge, { instance: op.instance, kind: "bridge" });
   const foreign = links.find(({ master, alias }) => master === op.bridge && alias !== markOf(op.instance));
   if (foreign) throw fail("host.not_ours", { what: `Network link ${foreign.name}, a port of ${op.bridge},` });
-  return batch(tools, [`link delete dev ${op.bridge}`]);
+  return [op.bridge];
+};
+
+const findDeletableTap = (op: { instance: string; tap: string }, links: readonly SeenLink[]): string[] => {
+  const tap = links.find(({ name }) => name === op.tap);
+  if (!tap) return [];
+  refuseForeign(tap, { instance: op.instance, kind: "tun" });
+  return [op.tap];
+};
+
+const deleteLinks = (names: readonly string[], tools: NetTools) =>
+  batch(
+    tools,
+    names.map((name) => `link delete dev ${name}`),
+  );
+
+const applyTables = (stdin: string, tools: NetTools): HostCommand[] => [
+  { kind: "exec", argv: [tools.nft, "-f", "-"], stdin },
+];
+
+const release = (op: Extract<HostOp, { op: "net.release" }>, links: readonly SeenLink[], tools: NetTools) => {
+  const tap = findDeletableTap(op, links);
+  const others = links.filter(({ name }) => name !== op.tap);
+  if (hasTaps(op.bridge, others)) return deleteLinks(tap, tools);
+  // The tables last: whatever is still connected stays within the rules until it is not.
+  const names = [...tap, ...findDeletableBridge(op, others)];
+  return [...deleteLinks(names, tools), ...applyTables(renderNftDelete(op.instance), tools)];
 };
 
 /**
@@ -125,19 +155,19 @@ export const commandFor = (op: HostOp, links: readonly SeenLink[], tools: NetToo
     case "bridge.ensure":
       return ensureBridge(op, named(op.bridge), tools);
     case "bridge.delete":
-      return deleteBridge(op, links, tools);
+      return deleteLinks(findDeletableBridge(op, links), tools);
     case "tap.create":
       return createTap(op, { tap: named(op.tap), bridge: named(op.bridge) }, tools);
-    case "tap.delete": {
-      const tap = named(op.tap);
-      if (!tap) return [];
-      refuseForeign(tap, { instance: op.instance, kind: "tun" });
-      return batch(tools, [`link delete dev ${op.tap}`]);
+    case "tap.delete":
+      return deleteLinks(findDeletableTap(op, links), tools);
+    case "net.release":
+      return release(op, links, tools);
+    case "nft.apply": {
+      const isForNobody = op.members.length === 0 && !hasTaps(op.bridge, links);
+      return applyTables(isForNobody ? renderNftDelete(op.instance) : renderNft(op), tools);
     }
-    case "nft.apply":
-      return [{ kind: "exec", argv: [tools.nft, "-f", "-"], stdin: renderNft(op) }];
     case "nft.delete":
-      return [{ kind: "exec", argv: [tools.nft, "-f", "-"], stdin: renderNftDelete(op.instance) }];
+      return applyTables(renderNftDelete(op.instance), tools);
     case "sysctl.forward":
       // Set when it is off and never taken back: other tools rely on it by then, and nobody could tell.
       return [{ kind: "sysctl", key: "net/ipv4/ip_forward", value: "1", isOptional: false, onlyIf: "0" }];

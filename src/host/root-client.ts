@@ -142,6 +142,7 @@ const describeOp = (op: HostOp): string => {
     case "tap.create":
       return `${op.tap} on ${op.bridge} for uid ${op.ownerUid}`;
     case "tap.delete":
+    case "net.release":
       return op.tap;
     case "nft.apply":
       return `${op.bridge} ${op.subnet}, ${op.members.length} guests`;

@@ -88,20 +88,23 @@ const idOf = (value: unknown): number => {
 
 type Session = { callerUid: number; registry: InstanceRegistry; tools: NetTools };
 
-const deletesLast: ReadonlySet<HostOpName> = new Set(["bridge.delete", "nft.delete"]);
+const deletesLast: ReadonlySet<HostOpName> = new Set(["bridge.delete", "nft.delete", "net.release"]);
 const makes: ReadonlySet<HostOpName> = new Set(["bridge.ensure", "tap.create", "nft.apply"]);
 
-const answerLine = async (line: string, { callerUid, registry, tools }: Session): Promise<RootAnswer> => {
+/** `tidy` is done after the answer has been given, since nobody waits for it. */
+type Answered = { answer: RootAnswer; tidy?: () => Promise<void> };
+
+const answerLine = async (line: string, { callerUid, registry, tools }: Session): Promise<Answered> => {
   let value: unknown;
   try {
     value = JSON.parse(line);
   } catch {
-    return errorAnswer(0, refuse("a request", "it is not valid JSON"));
+    return { answer: errorAnswer(0, refuse("a request", "it is not valid JSON")) };
   }
   const parsed = RootRequest.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
-    return errorAnswer(idOf(value), refuse("a request", `${issue?.path.join(".")}: ${issue?.message}`));
+    return { answer: errorAnswer(idOf(value), refuse("a request", `${issue?.path.join(".")}: ${issue?.message}`)) };
   }
   const { id, op } = parsed.data;
   try {
@@ -110,10 +113,12 @@ const answerLine = async (line: string, { callerUid, registry, tools }: Session)
     const result = await withTimeout(doOperation(op, tools), op.op);
     // Looked at only where it can be so: after the last deletions, and when an instance was new to us and nothing was made.
     const mayBeGone = deletesLast.has(op.op) || (claimed === "new" && !makes.has(op.op));
-    if (mayBeGone && (await isInstanceGone(op.instance, tools))) registry.release(op.instance);
-    return { id, ok: true, result, error: null };
+    const tidy = async () => {
+      if (mayBeGone && (await isInstanceGone(op.instance, tools))) registry.release(op.instance);
+    };
+    return { answer: { id, ok: true, result, error: null }, tidy };
   } catch (error) {
-    return errorAnswer(id, error);
+    return { answer: errorAnswer(id, error) };
   }
 };
 
@@ -147,7 +152,11 @@ export const runRootHelper = async (argv: readonly string[], io: RootHelperIo): 
   say(GREETING);
   try {
     for await (const line of linesOf(io.input)) {
-      if (line !== "") say(await answerLine(line, session));
+      if (line === "") continue;
+      const { answer, tidy } = await answerLine(line, session);
+      say(answer);
+      // What it fails to forget now is forgotten at the next boot, with all of /run.
+      await tidy?.().catch(() => {});
     }
   } catch (error) {
     say(errorAnswer(0, error));

@@ -62,11 +62,6 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
     await root.run({ op: "nft.apply", instance, bridge, subnet, gateway, resolverPort, members: rules }, by);
   };
 
-  const removeAll = async (by: string) => {
-    await root.run({ op: "bridge.delete", instance, bridge }, by);
-    await root.run({ op: "nft.delete", instance }, by);
-  };
-
   return {
     addTap: (place, by) =>
       inTurn(async () => {
@@ -76,9 +71,7 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
       }),
     removeTap: (place, by) =>
       inTurn(async () => {
-        await root.run({ op: "tap.delete", instance, tap: place.tap }, by);
-        if (members.size > 0) return;
-        if ((await list(by)).taps.length === 0) await removeAll(by);
+        await root.run({ op: "net.release", instance, bridge, tap: place.tap }, by);
       }),
     addMember: (place, by) =>
       inTurn(async () => {
@@ -89,10 +82,7 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
     removeMember: (place, by) =>
       inTurn(async () => {
         const wanted = [...members.values()].filter(({ tap }) => tap !== place.tap);
-        const isInUse = wanted.length > 0 || (await list(by)).taps.length > 0;
-        // As long as there is a tap there are rules: without any, all would be let through.
-        if (isInUse) await applyRules(place.subnet, wanted, by);
-        else await removeAll(by);
+        await applyRules(place.subnet, wanted, by);
         members.delete(place.tap);
       }),
     ensure: (places, by) =>

@@ -26,6 +26,8 @@ export const HostOp = z.discriminatedUnion("op", [
     ownerUid: z.number().int().min(0),
   }),
   z.object({ op: z.literal("tap.delete"), instance: InstanceId, tap: TapName }),
+  /** Deletes a tap and, when it was the instance's last one, bridge and tables too: what a VM's stop needs, in one request. */
+  z.object({ op: z.literal("net.release"), instance: InstanceId, bridge: BridgeName, tap: TapName }),
   z.object({
     op: z.literal("nft.apply"),
     instance: InstanceId,
@@ -34,6 +36,7 @@ export const HostOp = z.discriminatedUnion("op", [
     gateway: Ipv4,
     /** Where the daemon's resolver for guests listens on the gateway address; port 53 is redirected there. Null: no resolver. */
     resolverPort: Port.nullable(),
+    /** Nobody: as long as there are taps nothing passes them, and without taps the tables go. */
     members: z.array(NetMember).max(253),
   }),
   z.object({ op: z.literal("nft.delete"), instance: InstanceId }),

@@ -70,8 +70,37 @@ export const describeHost = (name: string, open: () => Promise<ConformingHost>, 
         await run({ op: "tap.delete", instance, tap });
         await run({ op: "nft.delete", instance });
         await run({ op: "bridge.delete", instance, bridge });
+        await run({ op: "net.release", instance, bridge, tap });
       }
       expect(await list()).toEqual(nothing);
+    });
+
+    test("releasing a tap leaves bridge and rules to the others, and the last one takes them along", async () => {
+      const { bridge, tap, place, run, list, instance, ensureBridge, createTap, apply } = await start();
+      const second = place(3).tap;
+      await run(ensureBridge);
+      await run(createTap);
+      await run({ ...createTap, tap: second });
+      await run(apply);
+      await run({ op: "net.release", instance, bridge, tap });
+      expect(await list()).toEqual({
+        bridges: [bridge],
+        taps: [second],
+        tables: [`bridge ${bridge}`, `inet ${bridge}`],
+      });
+      await run({ op: "net.release", instance, bridge, tap: second });
+      expect(await list()).toEqual(nothing);
+    });
+
+    test("rules for nobody stay while there is a tap and go when there is none", async () => {
+      const { tap, run, list, instance, ensureBridge, createTap, apply } = await start();
+      await run(ensureBridge);
+      await run(createTap);
+      await run({ ...apply, members: [] } as HostOp);
+      expect((await list())?.tables.length).toBe(2);
+      await run({ op: "tap.delete", instance, tap });
+      await run({ ...apply, members: [] } as HostOp);
+      expect((await list())?.tables).toEqual([]);
     });
 
     test("doing an operation twice is doing it once", async () => {

@@ -97,8 +97,17 @@ export const createFakeNetwork = (isHeld: (tap: string) => boolean): FakeNetwork
         case "tap.delete":
           if (ours(op.tap, { instance, kind: "tap" })) links.delete(op.tap);
           return null;
+        case "net.release": {
+          const hasOthers = inventory(instance).taps.some((name) => name !== op.tap);
+          const isOurs = ours(op.tap, { instance, kind: "tap" }) !== null;
+          if (!hasOthers) deleteBridge({ op: "bridge.delete", instance, bridge: op.bridge });
+          if (!hasOthers) tables.delete(op.bridge);
+          if (isOurs) links.delete(op.tap);
+          return null;
+        }
         case "nft.apply":
-          tables.set(op.bridge, { subnet: op.subnet, resolverPort: op.resolverPort, members: op.members });
+          if (op.members.length === 0 && inventory(instance).taps.length === 0) tables.delete(op.bridge);
+          else tables.set(op.bridge, { subnet: op.subnet, resolverPort: op.resolverPort, members: op.members });
           return null;
         case "nft.delete":
           tables.delete(`bgr-${instance}`);

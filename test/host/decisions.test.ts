@@ -61,6 +61,22 @@ describe("commandFor", () => {
     expect(inputs(create, [bridge, link("bgr-abcde-2")])[0]).toStartWith("link delete dev bgr-abcde-2\ntuntap add");
   });
 
+  test("the last tap takes bridge and tables with it, in this order; one of several goes alone", () => {
+    const release = { op: "net.release", instance: "abcde", bridge: "bgr-abcde", tap: "bgr-abcde-2" };
+    const both = [link("bgr-abcde"), link("bgr-abcde-2", { master: "bgr-abcde" })];
+    const [links, tables] = inputs(release, both);
+    expect(links).toBe("link delete dev bgr-abcde-2\nlink delete dev bgr-abcde\n");
+    expect(tables).toContain("delete table inet bgr-abcde");
+    expect(inputs(release, [...both, link("bgr-abcde-3")])).toEqual(["link delete dev bgr-abcde-2\n"]);
+    expect(inputs(release, [])).toEqual([renderNftDelete("abcde")]);
+  });
+
+  test("rules for nobody are no rules, unless there is a tap that must be kept silent", () => {
+    const apply = { ...ensure, op: "nft.apply", resolverPort: null, members: [] };
+    expect(inputs(apply, [link("bgr-abcde")])).toEqual([renderNftDelete("abcde")]);
+    expect(inputs(apply, [link("bgr-abcde"), link("bgr-abcde-2")])[0]).toContain('iifname "bgr-abcde-*" drop');
+  });
+
   test("forwarding is written only where it is off", () => {
     expect(commandFor({ op: "sysctl.forward", instance: "abcde" }, [], tools)).toEqual([
       { kind: "sysctl", key: "net/ipv4/ip_forward", value: "1", isOptional: false, onlyIf: "0" },
