@@ -121,7 +121,7 @@ make_file_system() {
     # shellcheck disable=SC2016 # expands inside
     run_interruptible mmdebstrap --unshare-helper sh -euc '
       root=$(mktemp -d); trap "rm -rf \"$root\"" EXIT
-      tar -C "$root" --xattrs --xattrs-include="*" --numeric-owner -xpf -
+      tar -C "$root" --exclude="./dev/*" --xattrs --xattrs-include="*" --numeric-owner -xpf -
       mkfs.ext4 $0 -E "$1" -d "$root" /proc/self/fd/9' "$mkfs_options" "$mkfs_extended" <"$work/root.tar" 9<>"$stage" >&2
   fi
   chmod 0644 "$stage"
