@@ -39,7 +39,8 @@ const copy = async (request: Copy): Promise<CloneResult["method"]> => {
   const { bavail, bsize } = await statfs(dirname(to));
   const freeMiB = Math.floor((bavail * bsize) / MIB);
   if (freeMiB < neededMiB) throw noSpace(to, { neededMiB, freeMiB });
-  // `auto` follows the extents (SEEK_DATA) and never looks into the data; measured in docs/decisions beside `always` and dd.
+  // `auto` follows the extents (SEEK_DATA) and never looks into the data. Measured on ext4, 271 MiB in 3000 extents: this and
+  // `always` 0.11 s, lseek and copy_file_range of our own 0.13 s, dd conv=sparse 0.6 s and more; the first, cold, 0.4 to 0.8 s.
   const copied = await copyWith(["--sparse=auto", "--reflink=never"], request);
   if (copied.exitCode === 0) return "sparse";
   if (/No space left|quota exceeded/i.test(copied.stderr)) throw noSpace(to, { neededMiB, freeMiB });
