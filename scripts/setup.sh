@@ -160,6 +160,17 @@ lacks_privilege() {
   [ "$purpose" = run ] && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ]
 }
 
+# The kernel lets nobody make a tap without privilege; opening the device is what udev allows everyone, and not every machine has udev.
+lacks_tun() {
+  [ "$purpose" != build ] && [ "$(id -u)" != 0 ] && [ ! -w /dev/net/tun ]
+}
+
+open_tun() {
+  say "==> /dev/net/tun"
+  if [ ! -e /dev/net/tun ]; then as_root modprobe tun; fi
+  as_root chmod 0666 /dev/net/tun
+}
+
 ask() {
   # Without a terminal there is nobody to ask, and whoever typed the command wants it done.
   if [ "${YES:-}" = 1 ] || [ ! -t 0 ] || [ ! -t 2 ]; then return 0; fi
@@ -173,7 +184,7 @@ ask() {
 missing=$(list_missing | sort -u | tr '\n' ' ')
 
 if ! has_bun; then find_bun || true; fi
-if [ -n "$missing" ] || ! has_bun || ! has_dependencies || lacks_privilege; then
+if [ -n "$missing" ] || ! has_bun || ! has_dependencies || lacks_privilege || lacks_tun; then
   say "make $purpose needs this first:"
   [ -z "$missing" ] || say "  packages, by apt-get as root:   $missing"
   has_bun || say "  Bun $bun_version, into .tools of this checkout"
@@ -182,7 +193,8 @@ if [ -n "$missing" ] || ! has_bun || ! has_dependencies || lacks_privilege; then
     say "  by sudo, once: a root-owned copy of banger in /usr/local/lib/banger and one line in /etc/sudoers.d,"
     say "  so that bridges, taps and firewall rules of VMs can be made (banger setup --print shows them)"
   fi
-  if [ "$(id -u)" != 0 ] && { [ -n "$missing" ] || lacks_privilege; }; then
+  if lacks_tun; then say "  by sudo: /dev/net/tun opened for users (0666), as udev does it elsewhere"; fi
+  if [ "$(id -u)" != 0 ] && { [ -n "$missing" ] || lacks_privilege || lacks_tun; }; then
     has_program sudo || die "this needs root and there is no sudo" "run it as root"
   fi
   ask
@@ -191,3 +203,4 @@ fi
 [ -z "$missing" ] || install_packages
 has_bun || install_bun
 has_dependencies || install_dependencies
+if lacks_tun; then open_tun; fi
