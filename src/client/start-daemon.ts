@@ -23,7 +23,7 @@ const sizeOf = (path: string): number => {
   }
 };
 
-/** The last line that was written to `path` after byte `from`, without colours. */
+/** What the daemon last said in `path` after byte `from`: its own last failure, else its last line. */
 const lastLineSince = (path: string, from: number): string => {
   try {
     const size = sizeOf(path);
@@ -33,7 +33,10 @@ const lastLineSince = (path: string, from: number): string => {
     const length = readSync(fd, bytes, 0, bytes.length, start);
     closeSync(fd);
     const lines = bytes.toString("utf8", 0, length).split("\n");
-    return Bun.stripANSI(lines.filter((line) => line.trim() !== "").pop() ?? "").replace(/^banger: /, "");
+    const said = lines.map((line) => Bun.stripANSI(line).trim()).filter((line) => line !== "");
+    // A daemon that could not even be loaded leaves the runtime's report, whose last lines say where and not what.
+    const telling = said.filter((line) => /^(banger|error|\w*Error): /.test(line)).pop();
+    return (telling ?? said.pop() ?? "").replace(/^(banger|error): /, "");
   } catch {
     return "";
   }

@@ -1,5 +1,6 @@
 // The client against a real socket: whatever a daemon does, the user gets an answer or a coded error, never silence.
 import { afterEach, describe, expect, test } from "bun:test";
+import { rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { CLIENT_PROTOCOL, connect } from "../../src/client/connect.ts";
 import { compareVersions, isNewer } from "../../src/client/decide-replacement.ts";
@@ -49,7 +50,12 @@ const rudeDaemon = async (behave: (socket: Socket, request: string) => void): Pr
   await new Promise<void>((resolve) => server.listen(place.socket, resolve));
   open.push(() => {
     for (const socket of sockets) socket.destroy();
-    return new Promise((resolve) => server.close(resolve));
+    return new Promise<void>((resolve) =>
+      server.close(() => {
+        rmSync(place.dir, { recursive: true, force: true });
+        resolve();
+      }),
+    );
   });
   return place.socket;
 };

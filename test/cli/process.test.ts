@@ -1,6 +1,6 @@
 // banger as a program: its terminal, its signals, its pipes, and the exit codes others rely on.
 import { afterEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { decideColor } from "../../src/cli/terminal.ts";
@@ -19,9 +19,15 @@ const daemonWith = (handlers: FakeHandlers): FakeDaemon => {
   return daemon;
 };
 
+const place = () => {
+  const made = makePlace();
+  open.push(() => rmSync(made.dir, { recursive: true, force: true }));
+  return made;
+};
+
 describe("without a daemon", () => {
   test("--version, help and config path neither need nor start one", async () => {
-    const { env } = makePlace();
+    const { env } = place();
     expect((await banger(env, "--version")).out).toMatch(/^banger \d+\.\d+\.\d+ \(.+\)\n$/);
     expect((await banger(env)).out).toContain("banger create");
     expect((await banger(env, "help", "exit-codes")).out).toContain("130");
@@ -31,20 +37,20 @@ describe("without a daemon", () => {
   });
 
   test("daemon status says so with exit code 6 and starts none, and stopping none succeeds", async () => {
-    const { env } = makePlace();
+    const { env } = place();
     expect(await banger(env, "daemon", "status")).toMatchObject({ exitCode: EXIT.daemon, out: "" });
     expect(JSON.parse((await banger(env, "daemon", "status", "--json")).err).error.code).toBe("daemon.not_running");
     expect(await banger(env, "daemon", "stop")).toEqual({ exitCode: 0, out: "bangerd was not running\n", err: "" });
   });
 
   test("completion proposes commands and flags, and no names", async () => {
-    const { env } = makePlace();
+    const { env } = place();
     expect((await banger(env, "__complete", "vm", "st")).out).toMatch(/^start\t.*\nstop\t.*\nstats\t/);
     expect((await banger(env, "__complete", "vm", "stop", "")).exitCode).toBe(0);
   });
 
   test("a home that is a broken symlink or a file is a coded error", async () => {
-    const { env, dir } = makePlace();
+    const { env, dir } = place();
     writeFileSync(join(dir, "file"), "");
     const shown = await banger({ ...env, XDG_STATE_HOME: join(dir, "file") }, "list");
     expect(shown.err).toMatch(/^banger: The directory .* cannot hold an instance/);
