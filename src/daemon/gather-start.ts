@@ -39,7 +39,7 @@ export const gatherStart = async (
   const vmPaths = planVmPaths(paths, record.id);
   const { tap } = planLink({ instance: paths.instance, subnet, slot: link.slot });
   const { driver } = chosen;
-  await driver.checkKernel(kernel);
+  await driver.checkKernel(kernel, chosen.binary);
   const plan = planStart({
     record,
     paths: vmPaths,

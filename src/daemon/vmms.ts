@@ -56,7 +56,7 @@ export const createVmmFinder = (options: {
       if (missing !== undefined) throw fail("host.command_missing", { command: choice.vmm, package: missing });
       if (!choice.ok) throw fail("vmm.unavailable", { vmm: choice.vmm, detail: choice.reason });
       const found = probes[choice.vmm];
-      if (!found.ok) throw fail("vmm.unavailable", { vmm: choice.vmm, detail: found.reason });
+      if (!found?.ok) throw fail("vmm.unavailable", { vmm: choice.vmm, detail: "it was not asked" });
       return {
         driver: drivers[choice.vmm],
         binary: found.binary,

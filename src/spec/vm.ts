@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { Ipv4, Labels, Mac, VmId, VmName } from "./names.ts";
 
-/** The one list of VMMs; everything else that knows one by name lives in vmm/, bundle/ and doctor/. */
-export const VmmName = z.enum(["qemu"]);
+/** The one list of VMMs, the preferred first; everything else that knows one by name lives in vmm/, bundle/ and doctor/. */
+export const VmmName = z.enum(["firecracker", "qemu"]);
 export type VmmName = z.infer<typeof VmmName>;
 
 export const NetworkMode = z.enum(["bridge", "namespace"]);

@@ -45,7 +45,13 @@ export type LaunchSpec = {
 };
 
 /** The VMM found on this host. */
-export type VmmBinary = { path: string; version: string; firmwareDir: string | null };
+export type VmmBinary = {
+  path: string;
+  version: string;
+  firmwareDir: string | null;
+  /** Linked without a dynamic loader; left out where it makes no difference. */
+  isStatic?: boolean;
+};
 
 /** How a VMM ended before anybody could talk to it. */
 export type EarlyEnd = { exitCode: number | null; stderr: string };
@@ -88,8 +94,8 @@ export type VmmDriver = {
   channelAddress(options: { runtimeDir: string; cid: number }): ChannelAddress;
   /** Errors: vmm.kernel_unusable for a command line that is too long, instance.path_too_long for a socket's path. */
   launch(spec: LaunchSpec): LaunchPlan;
-  /** Refuses, before anything is spawned, a kernel that is no kernel. Errors: vmm.kernel_unusable. */
-  checkKernel(kernel: KernelFiles): Promise<void>;
+  /** Refuses, before anything is spawned, a kernel that is none, or none that this VMM boots. Errors: vmm.kernel_unusable. */
+  checkKernel(kernel: KernelFiles, binary: VmmBinary): Promise<void>;
   /**
    * Connects to the launched VMM, retrying until it answers or `timeoutMs` is over. `ended` is the word of whoever is its
    * parent: a VMM that dies before its socket fails at once with its stderr. Errors: vmm.exited_early, vmm.api_failed, operation.timeout.

@@ -2,9 +2,11 @@
 import type { VmmName } from "../spec/vm.ts";
 import type { VmmDriver, VmmProbe } from "./driver.ts";
 
+import { firecrackerDriver } from "./firecracker/driver.ts";
 import { qemuDriver } from "./qemu/driver.ts";
 
 export const drivers: Readonly<Record<VmmName, VmmDriver>> = {
+  firecracker: firecrackerDriver,
   qemu: qemuDriver,
 };
 
@@ -15,8 +17,8 @@ export type DriverChoice =
   | { ok: true; vmm: VmmName; accelerator: "kvm" | "tcg"; reason: string }
   | { ok: false; vmm: VmmName | "auto"; reason: string; packages: readonly string[] };
 
-/** What was found out about each VMM on this host. */
-export type Probes = Readonly<Record<VmmName, VmmProbe>>;
+/** What was found out about VMMs on this host; one that nobody asked about is left out. */
+export type Probes = Readonly<Partial<Record<VmmName, VmmProbe>>>;
 
 const refused = (vmm: VmmName | "auto", reason: string, probes: readonly VmmProbe[]): DriverChoice => ({
   ok: false,
@@ -31,7 +33,7 @@ const refused = (vmm: VmmName | "auto", reason: string, probes: readonly VmmProb
  */
 export const chooseDriver = (wanted: VmmName | "auto", probes: Probes): DriverChoice => {
   const names = wanted === "auto" ? driverOrder : [wanted];
-  const found = names.map((name) => ({ name, probe: probes[name] }));
+  const found = names.flatMap((name) => (probes[name] ? [{ name, probe: probes[name] }] : []));
   const usable = found.flatMap(({ name, probe }) => (probe.ok ? [{ name, probe }] : []));
   const best = usable.find(({ probe }) => probe.accelerator === "kvm") ?? usable[0];
   if (best) {

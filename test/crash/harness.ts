@@ -158,7 +158,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       close: async () => {},
     },
     images,
-    drivers: { qemu: driver },
+    drivers: { firecracker: driver, qemu: driver },
     chooseVmm: async () => ({
       driver,
       binary: { path: "/fake/vmm", version: "1.0", firmwareDir: null },

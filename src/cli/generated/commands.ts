@@ -340,7 +340,7 @@ export const generatedCommands: readonly CommandData[] = [
         kind: "choice",
         description: "virtual machine monitor",
         isRequired: false,
-        choices: ["auto", "qemu"],
+        choices: ["auto", "firecracker", "qemu"],
       },
     ],
     positionals: [

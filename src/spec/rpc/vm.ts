@@ -4,7 +4,7 @@ import { ProgressEvent } from "../events.ts";
 import { ImageRef, LabelKey, Labels, VmName, VmRef } from "../names.ts";
 import { StartPlan } from "../plan.ts";
 import { sizeBetween } from "../size.ts";
-import { Vm } from "../vm.ts";
+import { Vm, VmmName } from "../vm.ts";
 import { method } from "./method.ts";
 
 const vm = VmRef.describe("VM name, id or unique prefix");
@@ -64,7 +64,10 @@ export const vmMethods = {
         .optional()
         .describe("script to run as root once, at the end of the first boot")
         .meta({ path: "file" }),
-      vmm: z.enum(["auto", "qemu"]).optional().describe("virtual machine monitor"),
+      vmm: z
+        .enum(["auto", ...VmmName.options])
+        .optional()
+        .describe("virtual machine monitor"),
     }),
     output: Vm,
     events: ProgressEvent,

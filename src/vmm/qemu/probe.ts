@@ -3,6 +3,7 @@ import { access, constants, mkdir, mkdtemp, rm, writeFile } from "node:fs/promis
 import { describeUnknown, hasCode } from "../../spec/errors.ts";
 import { PROOF_LINE, renderProofInitramfs } from "../boot-proof.ts";
 import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
+import { findKvmObstacle } from "../kvm-device.ts";
 import { memoryOf } from "../remembered.ts";
 import { machineArguments } from "./launch.ts";
 
@@ -121,12 +122,8 @@ const proveKvm = async (binary: VmmBinary, kernel: string, options: ProbeOptions
 };
 
 const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdict> => {
-  const mayOpen = await access("/dev/kvm", constants.R_OK | constants.W_OK).then(
-    () => null,
-    (error: NodeJS.ErrnoException) => error.code ?? "error",
-  );
-  if (mayOpen === "ENOENT") return { isProved: false, reason: "this host has no /dev/kvm" };
-  if (mayOpen) return { isProved: false, reason: "this user may not open /dev/kvm (is it in group kvm?)" };
+  const obstacle = await findKvmObstacle();
+  if (obstacle) return { isProved: false, reason: obstacle };
   const key = `${options.bootId} ${binary.path} ${binary.version}`;
   const memory = memoryOf({ cacheDir: options.cacheDir, name: "kvm-proof", key, isValue: isVerdict });
   const known = await memory.recall();
