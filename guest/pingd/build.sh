@@ -11,5 +11,6 @@ cd "$here"
   -Os -Wall -Wextra -Werror -Wshadow -Wconversion -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes \
   -fstack-protector-strong -ffunction-sections -fdata-sections -static -Wl,--gc-sections -s \
   -o "$out/.banger-vsock-pingd.new" \
-  main.c link.c transport.c control.c shutdown.c loop.c session.c kinds.c frame.c
+  main.c link.c transport.c control.c shutdown.c loop.c session.c frame.c \
+  kinds.c echo.c relay.c wire.c user.c exec.c session-kill.c lines.c
 mv -f "$out/.banger-vsock-pingd.new" "$out/banger-vsock-pingd"

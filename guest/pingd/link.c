@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "loop.h"
+#include "relay.h"
 #include "transport.h"
 
 /* Reads and writes for one turn; then others get theirs. */
@@ -126,6 +127,7 @@ void link_pump(void) {
   for (int turn = 0; turn < TURNS; turn++) {
     bool moved = host.fd >= 0 && write_some();
     moved = (host.fd >= 0 && read_some()) || moved;
+    moved = relay_pump(session) || moved;
     if (!moved) {
       control_flushed();
       return;

@@ -50,7 +50,9 @@ bool watch_add(struct watch *watch, int fd) {
 void watch_close(struct watch *watch) {
   if (watch->fd < 0) return;
   if (again == watch) again = NULL;
-  close(watch->fd); /* leaves the epoll set by itself: these descriptors are never duplicated */
+  /* A process that was just forked may hold a duplicate for a moment, so closing alone is not enough. */
+  epoll_ctl(epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+  close(watch->fd);
   watch->fd = -1;
 }
 

@@ -158,6 +158,11 @@ void stream_close(struct session *session, struct stream *stream, const char *er
   else send_frame(session, FRAME_CLOSE, stream->id, NULL, 0);
 }
 
+size_t stream_room(const struct session *session) {
+  size_t room = queue_room(session), kept = ANSWER_MAX + FRAME_HEADER;
+  return room > kept ? room - kept : 0;
+}
+
 static const struct kind *find_kind(const char *name) {
   for (size_t i = 0; name != NULL && i < kinds_count; i++)
     if (strcmp(kinds[i].name, name) == 0) return &kinds[i];

@@ -42,6 +42,7 @@ struct stream {
   const struct kind *kind;
   uint32_t send_credit;    /* bytes that we may still send */
   uint32_t receive_credit; /* bytes that the host may still send */
+  void *state;             /* the kind's own */
 };
 
 struct session {
@@ -83,5 +84,8 @@ void stream_send(struct session *session, struct stream *stream, const uint8_t *
 void stream_grant(struct session *session, struct stream *stream, uint32_t bytes);
 void stream_end(struct session *session, struct stream *stream);
 void stream_close(struct session *session, struct stream *stream, const char *error);
+
+/* How many bytes of data, beyond an answer to the host, the queue takes now. */
+size_t stream_room(const struct session *session);
 
 #endif
