@@ -585,6 +585,7 @@ int main(int argc, char **argv)
     if (boundlog_open(&console_log, plan.console, plan.console_max) != 0) {
         stop_early(EXIT_SYSTEM, "console: %s", strerror(errno));
     }
+    boundlog_keep_times(&console_log);
     if (boundlog_open(&vmm_log, plan.vmm_log, plan.vmm_log_max) != 0) {
         stop_early(EXIT_SYSTEM, "vmm_log: %s", strerror(errno));
     }

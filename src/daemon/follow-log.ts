@@ -1,4 +1,5 @@
 // Prints a bounded log file, and goes on with the live console where that is asked for.
+import { offsetSince } from "../core/log-times.ts";
 import type { FilePort } from "../host/host.ts";
 import type { ShimControl } from "../host/shim.ts";
 import { sanitise } from "./ready.ts";
@@ -13,6 +14,8 @@ export type LogRequest = {
   path: string;
   isPrevious: boolean;
   tailLines: number | null;
+  /** Only what was written from this moment on, unix ms; null: everything. */
+  sinceMs: number | null;
   /** Where to go on when the file has been printed; null: end there. */
   shim: ShimControl | null;
   signal: AbortSignal;
@@ -21,11 +24,13 @@ export type LogRequest = {
 
 /** Emits whole lines without control characters; answers how many. */
 export const followLog = async (request: LogRequest, emit: (text: string) => void): Promise<number> => {
-  const { files, path, isPrevious, tailLines, shim, signal } = request;
+  const { files, path, isPrevious, tailLines, sinceMs, shim, signal } = request;
   const log = isPrevious ? `${path}.previous` : path;
   // The shim rotates into `.1`: the older half comes first.
-  const raw = `${(await files.read(`${log}.1`)) ?? ""}${(await files.read(log)) ?? ""}`;
-  const lines = toLines(raw);
+  const raw = (await readHalf(files, `${log}.1`, null)) + (await readHalf(files, log, null));
+  const wanted =
+    sinceMs === null ? raw : (await readHalf(files, `${log}.1`, sinceMs)) + (await readHalf(files, log, sinceMs));
+  const lines = toLines(wanted);
   const shown = tailLines === null ? lines : lines.slice(Math.max(0, lines.length - tailLines));
   for (const line of shown) emit(line);
   let count = shown.length;
@@ -59,6 +64,14 @@ export const followLog = async (request: LogRequest, emit: (text: string) => voi
     console.close();
   }
   return count;
+};
+
+/** One file of a log, from the moment on that is wanted, on whole lines. */
+const readHalf = async (files: FilePort, path: string, sinceMs: number | null): Promise<string> => {
+  const bytes = await files.readBytes(path);
+  if (bytes === null) return "";
+  const offset = sinceMs === null ? 0 : offsetSince((await files.read(`${path}.times`)) ?? "", sinceMs);
+  return Buffer.from(bytes.subarray(Math.min(offset, bytes.length))).toString("utf8");
 };
 
 const toLines = (text: string): string[] => {

@@ -14,11 +14,12 @@ export const openLog = async (options: { path: string; level: LogLevel }): Promi
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   let bytes = sizeOf(path);
   const sink = (record: LogRecord) => {
+    const { text: _said, ...properties } = record.properties;
     const line = `${JSON.stringify({
       at: new Date(record.timestamp).toISOString(),
       level: record.level,
       message: record.message.join(""),
-      ...record.properties,
+      ...properties,
     })}\n`;
     if (bytes + line.length > MAX_BYTES) {
       renameSync(path, `${path}.1`);

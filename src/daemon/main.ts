@@ -70,7 +70,8 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     clock: () => performance.now(),
     randomHex,
   });
-  const names = await openNameService({ config: config.current, network, log });
+  const subnet = createSubnetKeeper({ instance: paths.instance, store, host, config: config.current });
+  const names = await openNameService({ config: config.current, network, subnet: subnet.known, log });
   const vmms = createVmmFinder({
     drivers,
     host,
@@ -88,7 +89,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     shims: { launch: launchShim, connect: connectShim, readStatus: readShimStatus },
     openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: options.version }),
     network,
-    subnet: createSubnetKeeper({ instance: paths.instance, store, host, config: config.current }),
+    subnet,
     names,
     images,
     drivers,

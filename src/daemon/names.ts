@@ -6,6 +6,7 @@ import { type DnsServer, openDnsServer } from "../dns/server.ts";
 import { followUpstreams } from "../dns/upstreams.ts";
 import type { Network } from "../net/network.ts";
 import type { Config } from "../spec/config.ts";
+import { describeUnknown } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
 import type { DnsStatus } from "../spec/rpc/system.ts";
 import type { Log } from "./context.ts";
@@ -21,11 +22,13 @@ export type NameService = {
   close(): Promise<void>;
 };
 
-type Named = { name: string; address: string; subnet: string };
+type Named = { name: string; address: string };
 
 export const openNameService = async (options: {
   config: () => Config;
   network: Network;
+  /** The instance's subnet, null before its first VM. */
+  subnet: () => string | null;
   log: Log;
 }): Promise<NameService> => {
   const { network, log } = options;
@@ -39,7 +42,8 @@ export const openNameService = async (options: {
       serial,
       nameServerAddress,
       hosts: [...named.values()].map(({ name, address }) => ({ name, addresses: [address] })),
-      subnets: [...new Set([...named.values()].map(({ subnet }) => subnet))],
+      // The reverse zone is ours whether or not a VM runs: its names are not asked for elsewhere.
+      subnets: [options.subnet() ?? []].flat(),
     });
   let loopbackZone = build("loopback", dns.listen);
   let guests: { server: DnsServer; gateway: string } | null = null;
@@ -59,9 +63,14 @@ export const openNameService = async (options: {
   const upstreams = followUpstreams();
   const forwarder = openForwarder({ upstreams });
 
+  const announcePort = async (requestedBy: string): Promise<void> => {
+    if (!guests) return;
+    await network.setResolverPort(guests.server.port === 0 ? null : guests.server.port, requestedBy);
+  };
+
   return {
     publish(plan) {
-      named.set(plan.vm.id, { name: plan.guest.hostname, address: plan.network.address, subnet: plan.network.subnet });
+      named.set(plan.vm.id, { name: plan.guest.hostname, address: plan.network.address });
       swap();
     },
     withdraw(plan) {
@@ -79,12 +88,14 @@ export const openNameService = async (options: {
           zone: () => guestZone,
           forwarder,
           log: note,
+          // The bridge's address may come later than this, and the port with it.
+          onChange: () => void announcePort(requestedBy).catch((error) => note(describeUnknown(error))),
         });
         guests = { server, gateway };
       }
       // The bridge may have come and gone since: its address is what the sockets wait for.
       if (guests.server.udpError !== null || guests.server.tcpError !== null) await guests.server.retry();
-      await network.setResolverPort(guests.server.port === 0 ? null : guests.server.port, requestedBy);
+      await announcePort(requestedBy);
     },
     status() {
       const stats = loopback.stats();

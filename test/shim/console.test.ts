@@ -44,6 +44,23 @@ describe("console and logs", () => {
     expect(await textOf(plan.console)).toEndWith("flooded\nreboot: Power down\n");
   }, 30_000);
 
+  test("the times of what was written lie beside the log, and move with it", async () => {
+    const beganMs = Date.now();
+    const { control, plan } = await bench.start(
+      "echo first; read go; head -c 40000 /dev/zero | tr '\\0' x; echo last; read go",
+    );
+    const console = await control.attach({ tailBytes: 10 });
+    await readUntil(console, "first");
+    const [atMs, offset] = (await textOf(`${plan.console}.times`)).trim().split(" ").map(Number);
+    expect(offset).toBe(0);
+    expect(atMs).toBeGreaterThanOrEqual(beganMs);
+    expect(atMs).toBeLessThanOrEqual(Date.now());
+    await console.write(Buffer.from("\n"));
+    await until("last", async () => (await textOf(plan.console)).endsWith("last\n"));
+    expect(await textOf(`${plan.console}.1.times`)).toStartWith(`${atMs} 0\n`);
+    expect(await textOf(`${plan.console}.times`)).toMatch(/^\d+ 0\n/);
+  });
+
   test("each start has a console log of its own, and the one before it is kept", async () => {
     const again = await bench.plan("echo second; exec sleep 1000");
     const { control, plan } = await bench.start(

@@ -1,5 +1,6 @@
 // The methods that lead into a running VM or read from it: ssh's facts, console, logs, ping, stats, why-slow.
 
+import { parseDurationMs } from "../../core/duration.ts";
 import { planVmPaths } from "../../core/paths.ts";
 import { parseUsage } from "../../core/proc-usage.ts";
 import { renderWaterfall } from "../../core/waterfall.ts";
@@ -61,12 +62,14 @@ export const accessHandlers = (context: Context): AccessHandlers => {
       const record = findVm(context, input.vm);
       const paths = planVmPaths(context.paths, record.id);
       const path = input.vmm ? paths.vmmLog : paths.console;
+      const sinceMs = input.since === undefined ? null : parseDurationMs(input.since);
       const isFollowing = input.follow && !input.previous && !input.vmm;
       const lines = await followLog(
         {
           path,
           isPrevious: input.previous,
           tailLines: input.tail ?? null,
+          sinceMs: sinceMs === null ? null : context.now().getTime() - sinceMs,
           shim: isFollowing ? (live.get(record.id)?.shim ?? null) : null,
           signal: call.signal,
           files: context.host.files,
