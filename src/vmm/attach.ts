@@ -6,7 +6,7 @@ import type { EarlyEnd } from "./driver.ts";
 
 const RETRY_MS = 5;
 /** How long the parent of a VMM that hung up is waited for. */
-const LAST_WORDS_MS = 300;
+const LAST_WORDS_MS = 2000;
 
 export type AttachOptions = { vm: string; timeoutMs: number; signal: AbortSignal; ended?: Promise<EarlyEnd> };
 

@@ -1,5 +1,6 @@
 // What every VMM driver must do, asked of a spawned VMM under a real shim; the subject says which VMM, and with which guest.
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ShimEvent } from "../../src/host/shim.ts";
 import { proveProcess } from "../../src/host/shim.ts";
@@ -15,10 +16,10 @@ export type VmmSubject = {
   accelerator: LaunchSpec["accelerator"];
   tscKhz: number | null;
   kernel: KernelFiles;
-  /** Changes to the kernel with which the VMM ends before it has a socket, and what its stderr then has in it. */
-  failing: { kernel: Partial<KernelFiles>; stderr: string };
-  /** Whether the guest acts on its power button. */
-  hasPowerButton: boolean;
+  /** Changes to the launch with which the VMM ends before it has a socket, and what its stderr then has in it. */
+  failing: { changes: Partial<LaunchSpec>; stderr: string };
+  /** What the guest does when its power button is pressed, or Ctrl-Alt-Del. */
+  button: "poweroff" | "reboot" | "ignored";
   bootTimeoutMs: number;
 };
 
@@ -29,18 +30,23 @@ const FAIL_FAST_MS = 2500;
 
 type Vm = Awaited<ReturnType<typeof launch>>;
 
-const specOf = (subject: VmmSubject, runtimeDir: string, kernel: Partial<KernelFiles> = {}): LaunchSpec => ({
+const specOf = (subject: VmmSubject, runtimeDir: string, changes: Partial<LaunchSpec> = {}): LaunchSpec => ({
   vm: { id: ID, name: VM },
   binary: subject.binary,
   accelerator: subject.accelerator,
   tscKhz: subject.tscKhz,
-  kernel: { ...subject.kernel, ...kernel },
+  kernel: subject.kernel,
   disks: [],
   network: null,
   vcpus: 1,
   memoryMiB: 256,
   runtimeDir,
+  ...changes,
 });
+
+const writeFiles = async ({ files }: LaunchPlan): Promise<void> => {
+  for (const { path, content } of files) await writeFile(path, content, { mode: 0o600 });
+};
 
 const shimChanges = (plan: LaunchPlan) => ({
   id: ID,
@@ -51,8 +57,9 @@ const shimChanges = (plan: LaunchPlan) => ({
 });
 
 /** Launches the VMM under a shim, paused, and watches it. */
-const launch = async (subject: VmmSubject, bench: Bench, kernel: Partial<KernelFiles> = {}) => {
-  const plan = subject.driver.launch(specOf(subject, bench.dir, kernel));
+const launch = async (subject: VmmSubject, bench: Bench, changes: Partial<LaunchSpec> = {}) => {
+  const plan = subject.driver.launch(specOf(subject, bench.dir, changes));
+  await writeFiles(plan);
   const { control: shim, identity, plan: shimPlan } = await bench.start("", shimChanges(plan));
   const events: ShimEvent[] = [];
   const watching = (async () => {
@@ -139,7 +146,7 @@ export const testVmmConformance = (name: string, subject: VmmSubject): void => {
 
     test("a VMM that dies before its socket fails fast with its stderr", async () => {
       const start = performance.now();
-      const error = await errorOf(launch(subject, bench, subject.failing.kernel).then((vm) => vm.attach(20_000)));
+      const error = await errorOf(launch(subject, bench, subject.failing.changes).then((vm) => vm.attach(20_000)));
       expect(hasCode(error, "vmm.exited_early") && error.data.stderr).toContain(subject.failing.stderr);
       expect(performance.now() - start).toBeLessThan(FAIL_FAST_MS);
     });
@@ -166,6 +173,7 @@ export const testVmmConformance = (name: string, subject: VmmSubject): void => {
 
     test("it survives the process that launched it", async () => {
       const plan = subject.driver.launch(specOf(subject, bench.dir));
+      await writeFiles(plan);
       const shimPlan = await bench.plan("", shimChanges(plan));
       const launcher = Bun.spawn(
         [process.execPath, join(import.meta.dir, "launch-and-die.ts"), JSON.stringify(bench.launchOptions(shimPlan))],
@@ -233,15 +241,17 @@ export const testVmmConformance = (name: string, subject: VmmSubject): void => {
     );
 
     test(
-      subject.hasPowerButton
-        ? "the power button stops the guest"
-        : "the power button may be pressed, and a guest may ignore it",
+      subject.button === "ignored"
+        ? "the power button may be pressed, and a guest may ignore it"
+        : `the power button ends the guest by ${subject.button}`,
       async () => {
         const vm = await bootedVm(subject, bench);
+        // As a stop does, so that a guest which answers with a reboot is not started again.
+        await vm.shim.preventRestart();
         const control = await vm.attach();
         await control.askToStop();
-        if (subject.hasPowerButton) expect(await vm.endCause()).toBe("poweroff");
-        else expect(await control.hasBooted()).toBe(true);
+        if (subject.button === "ignored") expect(await control.hasBooted()).toBe(true);
+        else expect(await vm.endCause()).toBe(subject.button);
         control.close();
       },
       limit,

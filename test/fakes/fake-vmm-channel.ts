@@ -21,6 +21,14 @@ const frame = (type: number, payload: Buffer): Buffer => {
 
 type State = { pending: Buffer; isSynchronised: boolean };
 
+/** What a helper sends on the host's announcement port: SYNC with no nonce, and READY. */
+export const renderAnnouncement = (): Buffer =>
+  Buffer.concat([
+    SYNC,
+    Buffer.alloc(16),
+    frame(TYPE.ready, fields({ boot_id: crypto.randomUUID(), uptime_ns: "1000000", sshd: "none" })),
+  ]);
+
 /** One channel; it serves one host at a time, as a virtio-serial port does. */
 export const createFakeChannel = (options: { onShutdown: (how: string) => void }) => {
   const bootId = crypto.randomUUID();
@@ -68,24 +76,25 @@ export const createFakeChannel = (options: { onShutdown: (how: string) => void }
     return true;
   };
 
+  /** What to do with a connection of the host, however it came about. */
+  const connection = {
+    open(socket: Bun.Socket<State>) {
+      socket.data = { pending: Buffer.alloc(0), isSynchronised: false };
+      host = socket;
+    },
+    data(socket: Bun.Socket<State>, chunk: Uint8Array) {
+      socket.data.pending = Buffer.concat([socket.data.pending, chunk]);
+      while (socket.data.isSynchronised ? takeFrame(socket) : takeSync(socket));
+    },
+    close(socket: Bun.Socket<State>) {
+      if (host === socket) host = null;
+    },
+  };
+
   return {
+    connection,
     listen: (path: string) => {
-      Bun.listen<State>({
-        unix: path,
-        socket: {
-          open(socket) {
-            socket.data = { pending: Buffer.alloc(0), isSynchronised: false };
-            host = socket;
-          },
-          data(socket, chunk) {
-            socket.data.pending = Buffer.concat([socket.data.pending, chunk]);
-            while (socket.data.isSynchronised ? takeFrame(socket) : takeSync(socket));
-          },
-          close(socket) {
-            if (host === socket) host = null;
-          },
-        },
-      });
+      Bun.listen<State>({ unix: path, socket: connection });
     },
     ready: () => {
       isReady = true;

@@ -6,14 +6,19 @@ import { isQemuRequired, realQemu } from "./real-qemu.ts";
 
 beforeAll(prepareConformance);
 
+const fakeKernel = { kernel: "/fake/vmlinux", initramfs: null, modules: null, cmdline: [] };
+
 testVmmConformance("the fake VMM", {
   driver: fakeVmmDriver,
   binary: { path: "/fake", version: "7.2.0", firmwareDir: null },
   accelerator: "tcg",
   tscKhz: null,
-  kernel: { kernel: "/fake/vmlinux", initramfs: null, modules: null, cmdline: [] },
-  failing: { kernel: { cmdline: ["fake=exit-before-socket"] }, stderr: "Device or resource busy" },
-  hasPowerButton: true,
+  kernel: fakeKernel,
+  failing: {
+    changes: { kernel: { ...fakeKernel, cmdline: ["fake=exit-before-socket"] } },
+    stderr: "Device or resource busy",
+  },
+  button: "poweroff",
   bootTimeoutMs: 10_000,
 });
 

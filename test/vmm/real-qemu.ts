@@ -26,8 +26,11 @@ export const realQemu = (): VmmSubject | { missing: string } => {
     accelerator: "tcg",
     tscKhz,
     kernel: { kernel, initramfs: builtConsoleGuest(), modules: null, cmdline: ["rdinit=/init"] },
-    failing: { kernel: { kernel: "/nonexistent/vmlinux" }, stderr: "/nonexistent/vmlinux" },
-    hasPowerButton: false,
+    failing: {
+      changes: { kernel: { kernel: "/nonexistent/vmlinux", initramfs: null, modules: null, cmdline: [] } },
+      stderr: "/nonexistent/vmlinux",
+    },
+    button: "ignored",
     bootTimeoutMs: 60_000,
   };
 };
