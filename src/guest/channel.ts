@@ -2,6 +2,7 @@
 import { type BangerError, fail } from "../spec/errors.ts";
 import type { Fields } from "../spec/guest/fields.ts";
 import type { Ending, ShutdownKind } from "../spec/guest/protocol.ts";
+import { listenForAnnouncements } from "./announcement.ts";
 import { type ChannelTransport, type Connection, type Loss, openConnection } from "./connection.ts";
 import type { Hello, Ready } from "./hello.ts";
 import type { Ping } from "./requests.ts";
@@ -78,6 +79,7 @@ export const openGuestChannel = (
   let penaltyMs = PENALTY_FIRST_MS;
   let connectedAtMs = 0;
   let silentPings = 0;
+  let isAtFault = false;
 
   const become = (next: ChannelState, error?: BangerError): void => {
     if (isClosed || (state === next && error === undefined)) return;
@@ -121,6 +123,7 @@ export const openGuestChannel = (
     info = null;
     silentPings = 0;
     if (wasConnected || loss.kind === "protocol") lastError = error;
+    isAtFault = loss.kind === "protocol";
     if (!isClosed) retryTimer = setTimeout(connect, pauseAfter(loss));
     connectedAtMs = 0;
     over?.lost(loss.kind === "protocol" ? error : fail("guest.channel_lost", { vm }, error.cause));
@@ -154,6 +157,15 @@ export const openGuestChannel = (
       lost,
     });
     connection = opened;
+  };
+
+  /** A helper has come: what waits for another attempt, or for an answer of the guest as it was before, begins anew. One at fault waits its time. */
+  const announced = (): void => {
+    if (isClosed || isAtFault || state !== "connecting") return;
+    connection?.lose({ kind: "unreachable", detail: "the guest has announced itself anew" });
+    clearTimeout(retryTimer);
+    retryMs = RETRY_FIRST_MS;
+    connect();
   };
 
   const waitReady = (wanted: { timeoutMs: number; signal?: AbortSignal }): Promise<GuestInfo> => {
@@ -202,6 +214,7 @@ export const openGuestChannel = (
     return () => to.delete(listener);
   };
 
+  const announcements = transport.kind === "vsock-uds" ? listenForAnnouncements(transport.path, announced) : null;
   connect();
 
   return {
@@ -223,6 +236,7 @@ export const openGuestChannel = (
       become("lost");
       isClosed = true;
       clearTimeout(retryTimer);
+      announcements?.close();
       connection?.lose({ kind: "hung-up", detail: "closed" });
       for (const waiter of [...waiters]) waiter.reject(fail("guest.channel_lost", { vm }));
     },
