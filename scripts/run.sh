@@ -9,13 +9,7 @@ vm=hello
 
 say() { printf '==> %s\n' "$*"; }
 
-# What root must allow once, shown by banger itself; the question was asked before the packages.
-if [ "$(id -u)" != 0 ]; then
-  if [ "$("$banger" setup --print --json 2>/dev/null | "$bun" -p 'JSON.parse(await Bun.stdin.text()).isDone')" != true ]; then
-    say 'what banger needs of root, once'
-    "$banger" setup --yes
-  fi
-fi
+scripts/grant.sh
 
 if ! "$banger" image show debian >/dev/null 2>&1; then
   say 'the default image: Debian, built once, in a few minutes'

@@ -62,6 +62,8 @@ kdig knot-dnsutils
 drill ldnsutils
 ping iputils-ping
 tmux tmux
+zsh zsh
+fish fish
 LIST
 }
 
@@ -157,7 +159,7 @@ install_packages() {
 
 # What a user without root still needs once, which banger itself does and can print: the root-owned helper and its sudoers line.
 lacks_privilege() {
-  [ "$purpose" = run ] && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ]
+  [ "$purpose" != build ] && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ]
 }
 
 # The kernel lets nobody make a tap without privilege; opening the device is what udev allows everyone, and not every machine has udev.

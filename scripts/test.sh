@@ -3,7 +3,7 @@
 set -eu
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cd "$root"
-if ! { scripts/setup.sh test && make --no-print-directory products; }; then
+if ! { scripts/setup.sh test && make --no-print-directory products && scripts/grant.sh; }; then
   echo 'The machine could not be set up or the project not be built: no test was run.'
   echo '0 passed, 1 failed, 0 skipped'
   exit 1

@@ -83,7 +83,7 @@ let failedElsewhere = 0;
 for (const group of groups) {
   const members = files.filter((file) => groupOf(file) === group.name);
   if (members.length === 0) continue;
-  say(`\n== ${group.name}: ${group.what} (${members.length} files)`);
+  say(`\n== ${group.name}: ${group.what} (files: ${members.length})`);
   const env = group.name === "vm" ? await prepareGuests(place.env) : place.env;
   if (typeof env === "string") {
     say(`FAIL the image of the guest tests: ${env}`);

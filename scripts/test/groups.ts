@@ -46,6 +46,7 @@ export type GroupName = (typeof groups)[number]["name"];
 const places: readonly [prefix: string, group: GroupName][] = [
   ["test/vm/", "vm"],
   ["test/vmm/conformance.test.ts", "vm"],
+  ["test/vmm/qemu-guest.test.ts", "vm"],
   ["test/host/fake-host.test.ts", "fast"],
   ["test/host/", "host"],
   ["test/net/", "host"],
@@ -56,6 +57,7 @@ const places: readonly [prefix: string, group: GroupName][] = [
   ["test/dns/", "host"],
   ["test/daemon/", "host"],
   ["test/cli/", "host"],
+  ["test/tui/", "host"],
   ["test/image/", "host"],
   ["test/make/", "host"],
 ];
