@@ -56,6 +56,8 @@ const places: readonly [prefix: string, group: GroupName][] = [
   ["test/vmm/", "host"],
   ["test/dns/", "host"],
   ["test/daemon/", "host"],
+  // Modelled, but too long for a check before each commit.
+  ["test/crash/", "host"],
   ["test/cli/", "host"],
   ["test/tui/", "host"],
   ["test/image/", "host"],
