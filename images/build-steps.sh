@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # What the image scripts share: progress lines, the mirror's options, and a work directory that is gone unless the script succeeded.
 
+# shellcheck disable=SC2034 # the scripts that read this file use them
 suite=trixie
 mirror=${BANGER_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 security_mirror=${BANGER_DEBIAN_SECURITY_MIRROR:-}
@@ -23,6 +24,7 @@ need() {
 }
 
 set_mirror_option() {
+  # shellcheck disable=SC2034 # the scripts that read this file use them
   case $1 in
     --suite) suite=$2 ;;
     --mirror) mirror=$2 ;;
@@ -40,22 +42,29 @@ debian_sources() {
   [ "$security" = none ] || printf 'deb %s%s %s-security main\n' "${1-}" "$security" "$suite"
 }
 
-# begin_work OUTPUT: $work is scratch space beside OUTPUT, $stage becomes OUTPUT in finish_work. Whatever else happens, both vanish.
+# begin_work OUTPUT: $work is space beside OUTPUT, $scratch is for temporary files, $stage becomes OUTPUT in finish_work. Whatever else
+# happens, all vanish.
 begin_work() {
   target=$1
   mkdir -p "$(dirname "$target")"
-  work=$(mktemp -d "$(dirname "$target")/.banger-build.XXXXXX")
-  stage=$work/stage
   trap clean_work EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  work=$(mktemp -d "$(dirname "$target")/.banger-build.XXXXXX")
+  stage=$work/stage
+  # Other users of a namespace must be able to pass through it, which directories of the caller's own may not allow.
+  scratch=$(mktemp -d "${TMPDIR:-/tmp}/banger-build.XXXXXX")
+  chmod 0711 "$work" "$scratch"
+  export TMPDIR="$scratch"
 }
 
 clean_work() {
   trap - EXIT
-  if [ -n "${child:-}" ]; then kill "$child" 2>/dev/null && wait "$child" 2>/dev/null || true; fi
-  if [ -n "${work:-}" ] && [ -d "$work" ]; then remove_tree "$work"; fi
+  if [ -n "${child:-}" ]; then end_child; fi
+  for tree in "${work:-}" "${scratch:-}"; do
+    if [ -n "$tree" ] && [ -d "$tree" ]; then remove_tree "$tree"; fi
+  done
 }
 
 # A tree made inside a user namespace holds files of subordinate ids, which only that namespace can delete.
@@ -63,16 +72,27 @@ remove_tree() {
   rm -rf "$1" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$1" || rm -rf "$1"
 }
 
+end_child() {
+  kill -s TERM -- "-$child" 2>/dev/null || true
+  # apt under mmdebstrap does not hear it: nothing of theirs lies outside $work and $scratch, so they need not tidy up.
+  (sleep 1 && kill -s KILL -- "-$child") 2>/dev/null &
+  watchdog=$!
+  wait "$child" 2>/dev/null || true
+  kill "$watchdog" 2>/dev/null || true
+  kill -s KILL -- "-$child" 2>/dev/null || true
+}
+
 finish_work() {
   mv -T "$stage" "$target"
   clean_work
 }
 
-# A shell runs its traps only between commands: wait for a child instead, and take it along when interrupted.
+# A shell runs its traps only between commands: wait for a child instead, and take it along when interrupted. The child leads a process
+# group of its own, because mmdebstrap, told to end, waits for the apt that it runs.
 run_interruptible() {
   # A background command's input is /dev/null unless it comes by another number.
   exec 3<&0
-  "$@" <&3 3<&- &
+  setsid "$@" <&3 3<&- &
   child=$!
   exec 3<&-
   wait "$child" || { status=$?; child=''; return "$status"; }

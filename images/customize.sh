@@ -40,7 +40,6 @@ need mmdebstrap mkfs.ext4 tar
 [ "$(id -u)" = 0 ] || need newuidmap
 
 begin_work "$output"
-chmod 0711 "$work"
 
 package_list() {
   # shellcheck disable=SC2086 # a list of files
@@ -92,8 +91,9 @@ host_proxy_option() {
 
 # $1: format, $2: target. Its own lines "I: …" become steps.
 bootstrap() {
-  debian_sources >"$work/sources.list"
+  debian_sources "" >"$work/sources.list"
   step "download and install Debian $suite"
+  # shellcheck disable=SC2016 # $1 is the hook's, not ours
   run_interruptible mmdebstrap --mode=unshare --variant=minbase --format="$1" --architectures=amd64 \
     --keyring="$keyring" --include="$(package_list)" \
     --aptopt='APT::Install-Recommends "false";' --aptopt='Acquire::Languages "none";' \

@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
     *) usage ;;
   esac
 done
-[ -n "$output" ] && [ -n "$helpers" ] || usage
+if [ -z "$output" ] || [ -z "$helpers" ]; then usage; fi
 [ ! -e "$output" ] || die "$output exists already"
 [ -x "$helpers/banger-initramfs-init" ] || die "$helpers/banger-initramfs-init is missing: run guest/initramfs/build.sh $helpers"
 need apt-get dpkg-deb zstd xz cpio depmod mksquashfs objcopy

@@ -157,7 +157,8 @@ static bool writeLocale(const struct document *document) {
   size_t plain = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._@-");
   if (plain != strlen(name) || name[0] == '.' || !isLocaleHere(name)) strcpy(name, "C.UTF-8");
   snprintf(line, sizeof line, "LANG=%s\n", name);
-  bool written = writeWhole("etc/default/locale", line, strlen(line), worldReadable);
+  bool written = makeDirectories("etc/default", (struct owner){0755, 0, 0});
+  written = writeWhole("etc/default/locale", line, strlen(line), worldReadable) && written;
   return writeWhole("etc/locale.conf", line, strlen(line), worldReadable) && written;
 }
 
