@@ -58,6 +58,62 @@ export const localCommands = [
   },
   {
     ...base,
+    name: "cli.exec",
+    path: ["vm", "exec"],
+    aliases: [["exec"]],
+    summary: "Run a command in a VM, or in several, without ssh and without network",
+    description:
+      "Goes over the guest channel: it works with the guest's network and sshd down. Everything after the VM is the command with its " +
+      "arguments, passed on exactly and to no shell; without one it is a login shell. Input, output, signals and the exit code are the command's: " +
+      "128+n after signal n, 127 when there is no such command. It ends when the command does, even if something it started still runs; " +
+      "when banger goes away, all of it is ended. With --all or -l it runs in every running VM at once, without input, each line behind the VM's name.",
+    examples: [
+      { command: "banger exec web -- systemctl is-system-running", shows: "its output, its exit code" },
+      { command: "banger exec -t web", shows: "a login shell on your terminal" },
+      { command: "banger exec web -- sh -c 'cat >notes'", shows: "its input is banger's, from a pipe or a file" },
+      { command: "banger exec --all -- uptime", shows: "in every running VM" },
+    ],
+    flags: [
+      { field: "tty", kind: "boolean", description: "give the command a terminal", isRequired: false, letter: "t" },
+      {
+        field: "env",
+        kind: "list",
+        description: "set a variable, as KEY=value; KEY alone takes its value from here",
+        isRequired: false,
+        letter: "e",
+        placeholder: "KEY=VALUE",
+      },
+      {
+        field: "workdir",
+        kind: "text",
+        description: "where to run it, from the user's home on",
+        isRequired: false,
+        letter: "w",
+        placeholder: "DIR",
+      },
+      {
+        field: "user",
+        kind: "text",
+        description: "name or number of who runs it; the user of the VM when left out",
+        isRequired: false,
+        letter: "u",
+        placeholder: "USER",
+      },
+      { field: "all", kind: "boolean", description: "in every VM that runs", isRequired: false },
+      {
+        field: "selector",
+        kind: "pairs",
+        description: "in every VM that runs and has this label, as key=value",
+        isRequired: false,
+        letter: "l",
+        placeholder: "KEY=VALUE",
+      },
+    ],
+    positionals: [vm(false)],
+    takesRest: { placeholder: "COMMAND", description: "what to run in the guest" },
+  },
+  {
+    ...base,
     name: "cli.console",
     path: ["vm", "console"],
     aliases: [["console"]],

@@ -29,6 +29,7 @@ const runVersion: Runner = async (session, { isJson }) => {
 
 const runners: Record<LocalCommand, Runner> = {
   "cli.ssh": async (session, invocation) => (await import("./run-ssh.ts")).runSsh(session, invocation),
+  "cli.exec": async (session, invocation) => (await import("./run-exec.ts")).runExecCommand(session, invocation),
   "cli.console": async (session, invocation) => (await import("./run-console.ts")).runConsole(session, invocation),
   "cli.daemon-restart": async (session, invocation) =>
     (await import("./run-daemon.ts")).runDaemonRestart(session, invocation),

@@ -29,9 +29,9 @@ export const EXIT_READER_GONE = 141;
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
-/** Writes all of `text`, also to a pipe that is full or was made non-blocking by someone who shares it. */
-const writeAll = (fd: number, text: string): void => {
-  const bytes = Buffer.from(text);
+/** Writes all of it, also to a pipe that is full or was made non-blocking by someone who shares it. */
+export const writeAll = (fd: number, text: string | Uint8Array): void => {
+  const bytes = typeof text === "string" ? Buffer.from(text) : text;
   for (let offset = 0; offset < bytes.length; ) {
     try {
       offset += writeSync(fd, bytes, offset);

@@ -20,6 +20,7 @@ import { openConfig } from "./config-file.ts";
 import type { Context } from "./context.ts";
 import { accessHandlers } from "./handlers/access.ts";
 import { imageHandlers } from "./handlers/image.ts";
+import { openGuestStream, streamHandlers, streamSocketPath } from "./handlers/streams.ts";
 import { systemHandlers } from "./handlers/system.ts";
 import { vmHandlers } from "./handlers/vm.ts";
 import { openLog } from "./log.ts";
@@ -28,6 +29,7 @@ import { onGuestEnd } from "./operate.ts";
 import { reach } from "./reach.ts";
 import { recover } from "./recover.ts";
 import { serveRpc } from "./server.ts";
+import { serveStreams } from "./stream-server.ts";
 import { createSubnetKeeper } from "./subnet.ts";
 import { createVmmFinder } from "./vmms.ts";
 
@@ -120,14 +122,20 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   const handlers: Handlers = {
     ...vmHandlers(context),
     ...accessHandlers(context),
+    ...streamHandlers(context),
     ...imageHandlers(context),
     ...systemHandlers(context, {
       config,
-      busy: () => server.busy(),
+      busy: () => [...server.busy(), ...streams.busy()],
       stop: stop.resolve,
       privilege: () => describeLaunch(findRootLaunch()),
     }),
   };
+  const streams = serveStreams({
+    socket: streamSocketPath(context),
+    open: (request) => openGuestStream(context, request),
+    log,
+  });
   const server = serveRpc({
     socket: paths.socket,
     handlers,
@@ -146,6 +154,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
 
   const { isForced } = await stop.promise;
   stopping.abort();
+  streams.stop();
   const until = performance.now() + (isForced ? 0 : DRAIN_MS);
   // What cannot be cancelled is brought to its end: a stop that was half done would be finished by the next daemon, but later.
   while (server.busy().length > 0 && performance.now() < until) await Bun.sleep(DRAIN_POLL_MS);

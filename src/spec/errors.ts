@@ -171,6 +171,11 @@ export const errors = {
   "guest.refused": entry<{ vm: string; detail: string }>({
     message: ({ vm, detail }) => `The guest helper of ${vm} refused: ${detail}`,
   }),
+  "guest.too_old": entry<{ vm: string; ability: string; version: string }>({
+    message: ({ vm, ability, version }) =>
+      `The guest helper of ${vm} (${version || "of no known version"}) does not know ${ability}: its image is older than this banger.`,
+    fix: () => "banger image build   # VMs that are made afterwards have the new helper",
+  }),
 
   // images
   "image.not_found": entry<{ image: string; known: readonly string[] }>({
@@ -307,6 +312,11 @@ export const errors = {
   "daemon.stopping": entry<Record<string, never>>({
     message: () => "bangerd is stopping and takes no new work.",
     fix: () => "try again in a moment",
+    exit: EXIT.daemon,
+  }),
+  "daemon.stream_ended": entry<{ vm: string; what: string }>({
+    message: ({ vm, what }) => `bangerd was stopped or restarted, which ended ${what} (${vm}).`,
+    fix: () => "run it again; bangerd starts by itself",
     exit: EXIT.daemon,
   }),
   "config.invalid": entry<{ path: string; line: number; column: number; detail: string }>({

@@ -387,4 +387,16 @@ export const vmMethods = {
     errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state"],
     positional: ["vm"],
   }),
+  "vm.stream": method({
+    summary: "Where a stream to the guest helper of a VM is opened, and whether it serves that kind",
+    input: z.object({ vm, kind: z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,31}$/) }),
+    output: z.object({
+      id: z.string(),
+      name: z.string(),
+      user: z.string().describe("the user of the VM, for kinds that run as somebody"),
+      socket: z.string().describe("what is spoken there is in docs/guest.md"),
+    }),
+    errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "guest.not_ready", "guest.too_old"],
+    positional: ["vm", "kind"],
+  }),
 };
