@@ -141,6 +141,13 @@ describe("who may import whom", () => {
     expect(foreign.map(spell)).toEqual([]);
   });
 
+  test("the API client in vmm could be published alone: it imports itself and zod", () => {
+    const api = "vmm/firecracker/api/";
+    const own = arrows.filter(({ from }) => from.startsWith(api));
+    expect(own.length).toBeGreaterThan(5);
+    expect(own.filter(({ to }) => !to.startsWith(api) && to !== "zod").map(spell)).toEqual([]);
+  });
+
   test("the command line loads no schema library: not itself, and not through what it imports", () => {
     const byPath = new Map(sources.map(({ path }) => [path, arrows.filter(({ from }) => from === path)]));
     const reached = new Set<string>();

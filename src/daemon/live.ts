@@ -27,8 +27,9 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
             store.vms.updateRuntime(id, { process: { pid: event.pid, startTicks: event.startTicks, bootId } });
           guestSays = null;
         } else if (event.type === "exit") {
-          // A panic on the console wins over what the helper had announced before it.
-          cause = event.cause === "unknown" && guestSays !== null ? guestSays : event.cause;
+          // A panic on the console wins over what the helper had announced before it; where there is no power to switch off, some kernels say that they halt.
+          const isVague = event.cause === "unknown" || event.cause === "halt";
+          cause = isVague && guestSays !== null ? guestSays : event.cause;
         }
       }
     } catch (error) {

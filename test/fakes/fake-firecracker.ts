@@ -206,7 +206,7 @@ const serve = (path: string) => {
         else if (fakes.has("endless")) setInterval(() => socket.write(`HTTP/1.1 200 \r\nX: ${"x".repeat(65_536)}`), 1);
       },
       data(socket, chunk) {
-        if (fakes.has("hang")) return;
+        if (fakes.has("hang") || fakes.has("endless")) return;
         socket.data.pending += chunk.toString("latin1");
         for (let request = takeRequest(socket.data.pending); request; request = takeRequest(socket.data.pending)) {
           socket.data.pending = request.rest;
