@@ -1,0 +1,117 @@
+// The second disk of the lab: the home of its user, with banger as built here, an image it can boot, and Firecracker where this machine has it.
+import { cpSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { openStore } from "../../src/store/store.ts";
+import { findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.ts";
+import { findTemplate } from "../vm/guest-image.ts";
+
+const root = resolve(import.meta.dir, "../..");
+const HOME = "/home/dev";
+/** Sparse: room for some disks of VMs. */
+const SIZE = "16G";
+
+/** A second name of the file where that goes, for the images are large and only read. */
+const bring = (from: string, to: string): void => {
+  mkdirSync(dirname(to), { recursive: true });
+  try {
+    linkSync(from, to);
+  } catch {
+    const copied = Bun.spawnSync(["cp", "--sparse=always", "--reflink=auto", from, to]);
+    if (!copied.success) throw new Error(`${from} could not be copied: ${copied.stderr}`);
+  }
+};
+
+const bringTree = (from: string, to: string): void => {
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    if (entry.isDirectory()) bringTree(join(from, entry.name), join(to, entry.name));
+    else if (entry.isFile()) bring(join(from, entry.name), join(to, entry.name));
+  }
+};
+
+const bringBuild = (home: string): void => {
+  for (const name of ["banger", "bangerd", "banger-root", "banger-shim", "banger-tsc", "guest"]) {
+    const from = join(root, "build", name);
+    if (!existsSync(from)) throw new Error(`${from} is missing: run make build`);
+    cpSync(from, join(home, "banger/build", name), { recursive: true, verbatimSymlinks: true });
+  }
+};
+
+/** The image's files, and its records with the paths they have in the lab. */
+const bringImage = async (home: string): Promise<void> => {
+  const template = await findTemplate();
+  const place = (dir: string): string => join(HOME, ".local/share/banger", basename(dirname(dir)), basename(dir));
+  mkdirSync(join(home, ".local/state/banger"), { recursive: true, mode: 0o700 });
+  const from = openStore({ path: join(template, "state/banger/banger.db"), readOnly: true });
+  const to = openStore({ path: join(home, ".local/state/banger/banger.db") });
+  try {
+    for (const kernel of from.kernels.all()) {
+      to.kernels.insert({ ...kernel, dir: place(kernel.dir) });
+      bringTree(kernel.dir, join(home, "..", "..", place(kernel.dir)));
+    }
+    for (const image of from.images.all()) {
+      to.images.insert({ ...image, dir: place(image.dir) });
+      bringTree(image.dir, join(home, "..", "..", place(image.dir)));
+    }
+  } finally {
+    from.close();
+    to.close();
+  }
+};
+
+const CONFIG = `version = 1
+[vm]
+vcpus = 1
+memory = "512M"
+[timeouts]
+ready = "300s"
+stop_ask = "120s"
+stop_button = "120s"
+`;
+
+export type Brought = { firecracker: string | null; firecrackerReason: string };
+
+const bringFirecracker = async (home: string): Promise<Brought> => {
+  const found = await findFirecracker(searchPlaces(process.env, homedir()));
+  if ("reason" in found) return { firecracker: null, firecrackerReason: found.reason };
+  const directory = join(home, ".cache/banger/bundle/bin");
+  bring(found.path, join(directory, "firecracker"));
+  const jailer = join(dirname(found.path), basename(found.path).replace("firecracker", "jailer"));
+  if (existsSync(jailer)) bring(jailer, join(directory, "jailer"));
+  return { firecracker: found.path, firecrackerReason: "found" };
+};
+
+/** Makes the disk, and says what it brings. */
+export const makeHomeDisk = async (path: string): Promise<Brought> => {
+  const staging = mkdtempSync(join(dirname(path), "staging."));
+  const home = join(staging, HOME);
+  try {
+    mkdirSync(home, { recursive: true });
+    bringBuild(home);
+    await bringImage(home);
+    const brought = await bringFirecracker(home);
+    mkdirSync(join(home, ".config/banger"), { recursive: true });
+    writeFileSync(join(home, ".config/banger/config.toml"), CONFIG);
+    writeFileSync(path, "");
+    const made = Bun.spawnSync(
+      [
+        "mkfs.ext4",
+        "-q",
+        "-F",
+        "-m",
+        "0",
+        "-E",
+        "lazy_itable_init=1,lazy_journal_init=1",
+        "-d",
+        join(staging, "home"),
+        path,
+        SIZE,
+      ],
+      { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` }, stdout: "pipe", stderr: "pipe" },
+    );
+    if (!made.success) throw new Error(`the lab's second disk could not be made: ${made.stderr}`);
+    return brought;
+  } finally {
+    rmSync(staging, { recursive: true, force: true });
+  }
+};
