@@ -29,33 +29,51 @@ const link = (target: string, path: string): void => {
   renameSync(temporary, path);
 };
 
+/** Ink names a debugger that it loads when DEV is set; a program that people are given has none (STACK §1i.11). */
+const withoutDevtools: Bun.BunPlugin = {
+  name: "without devtools",
+  setup: (builder) => {
+    builder.onResolve({ filter: /^react-devtools-core$/ }, () => ({
+      path: "react-devtools-core",
+      namespace: "absent",
+    }));
+    builder.onLoad({ filter: /.*/, namespace: "absent" }, () => ({
+      contents: "export default { initialize() {}, connectToDevTools() {} };",
+      loader: "js",
+    }));
+  },
+};
+
 const build = buildId();
 const temporary = join(out, `.banger-${process.pid}`);
 mkdirSync(out, { recursive: true });
-const done = Bun.spawnSync(
-  [
-    process.execPath,
-    "build",
-    "--compile",
-    "--bytecode",
-    "--minify",
-    "--format=esm",
-    "--splitting",
+const done = await Bun.build({
+  entrypoints: [join(root, "src/main.ts")],
+  target: "bun",
+  format: "esm",
+  minify: true,
+  bytecode: true,
+  splitting: true,
+  compile: {
+    outfile: temporary,
     // A .env or bunfig.toml in the directory of a command must not reach into it: a preload there is code (STACK §1i.1).
-    "--no-compile-autoload-dotenv",
-    "--no-compile-autoload-bunfig",
-    "--no-compile-autoload-tsconfig",
-    "--no-compile-autoload-package-json",
-    `--define=BANGER_VERSION=${JSON.stringify(version)}`,
-    `--define=BANGER_BUILD=${JSON.stringify(build)}`,
-    `--outfile=${temporary}`,
-    join(root, "src/main.ts"),
-  ],
-  { cwd: root, stdout: "pipe", stderr: "pipe" },
-);
-if (done.exitCode !== 0) {
+    autoloadDotenv: false,
+    autoloadBunfig: false,
+    autoloadTsconfig: false,
+    autoloadPackageJson: false,
+  },
+  define: {
+    BANGER_VERSION: JSON.stringify(version),
+    BANGER_BUILD: JSON.stringify(build),
+    // The terminal UI's React, without its checks of a program that is still being written.
+    "process.env.NODE_ENV": '"production"',
+  },
+  plugins: [withoutDevtools],
+  throw: false,
+});
+if (!done.success) {
   rmSync(temporary, { force: true });
-  console.error(`${done.stdout}${done.stderr}`.trim());
+  console.error(done.logs.map(String).join("\n"));
   process.exit(1);
 }
 // By rename: a running daemon keeps the file it was started from. Never strip it: that leaves a plain runtime (STACK §1i.3).

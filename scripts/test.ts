@@ -6,6 +6,7 @@ import { findTestFiles, type Group, groupOf, groups } from "./test/groups.ts";
 import { prepareTestImage } from "./test/image.ts";
 import { makePlace, type Place } from "./test/place.ts";
 import { type FileResult, killRunningFiles, runTestFile } from "./test/run-file.ts";
+import { sweepInstances } from "./test/sweep.ts";
 
 const root = join(import.meta.dir, "..");
 const say = (line: string): void => void writeSync(1, `${line}\n`);
@@ -61,17 +62,15 @@ const prepareGuests = async (env: Place["env"]): Promise<Place["env"] | string> 
 };
 
 const place = makePlace(root);
-const clean = (): void => {
-  killRunningFiles();
-  place.remove();
-};
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],
   ["SIGHUP", 129],
 ] as const) {
   process.on(signal, () => {
-    clean();
+    killRunningFiles();
+    sweepInstances(root, say);
+    place.remove();
     process.exit(code);
   });
 }
@@ -93,7 +92,8 @@ for (const group of groups) {
   }
   results.push(...(await runGroup(group, members, env)));
 }
-clean();
+if (results.some(({ problem }) => problem !== null)) sweepInstances(root, say);
+place.remove();
 
 const skipped = [...results.flatMap(({ file, skipped }) => skipped.map((name) => `${file}: ${name}`)), ...notRun];
 const failing = results.filter(({ failed }) => failed > 0);

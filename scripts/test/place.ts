@@ -15,6 +15,8 @@ export const makePlace = (root: string): Place => {
   const directory = mkdtempSync(join(root, "build/test-run."));
   const runtime = mkdtempSync(join(tmpdir(), "bgr-"));
   chmodSync(runtime, 0o700);
+  const temporary = join(runtime, "t");
+  mkdirSync(temporary);
   const make = (name: string) => {
     const path = join(directory, name);
     mkdirSync(path);
@@ -28,6 +30,8 @@ export const makePlace = (root: string): Place => {
     XDG_CONFIG_HOME: make("config"),
     XDG_CACHE_HOME: make("cache"),
     XDG_RUNTIME_DIR: runtime,
+    // What a killed test leaves in its temporary directories goes with the run.
+    TMPDIR: temporary,
     NO_COLOR: "1",
   };
   const remove = () => {
