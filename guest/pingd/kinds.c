@@ -3,6 +3,7 @@
 #include "exec.h"
 #include "relay.h"
 #include "session.h"
+#include "watch-guest.h"
 
 #define RELAYED(kind_name, open_function) \
   {.name = kind_name, .open = open_function, .data = relay_data, .credit = relay_credit, .eof = relay_eof, .forget = relay_forget}
@@ -14,9 +15,13 @@
   }
 
 OPEN_RELAY(open_exec, exec_work)
+OPEN_RELAY(open_listen, listen_work)
+OPEN_RELAY(open_status, status_work)
 
 const struct kind kinds[] = {
     {.name = "echo", .open = echo_open, .data = stream_send, .credit = echo_credit, .eof = echo_eof},
     RELAYED("exec", open_exec),
+    RELAYED("listen", open_listen),
+    RELAYED("status", open_status),
 };
 const size_t kinds_count = sizeof kinds / sizeof kinds[0];
