@@ -39,17 +39,24 @@ export const defaultMemoryMiB = (hostMemoryMiB: number): number =>
 
 export const DEFAULT_DISK_MIB = 40 * GIB;
 
-/** The guest's user: the host's own name and uid, or root for root and for names that no Debian accepts. */
-export const planUser = (host: { userName: string; uid: number; gid: number }): GuestUser =>
-  host.uid === 0 || !/^[a-z_][a-z0-9_-]{0,31}$/.test(host.userName)
-    ? { name: "root", uid: 0, gid: 0, home: "/root", shell: "/bin/bash" }
-    : {
-        name: host.userName,
-        uid: host.uid,
-        gid: host.gid,
-        home: `/home/${host.userName}`,
-        shell: "/bin/bash",
-      };
+const ROOT: GuestUser = { name: "root", uid: 0, gid: 0, home: "/root", shell: "/bin/bash" };
+/** What Debian gives the first user that it makes. */
+const FIRST_ID = 1000;
+
+/**
+ * The guest's user: `wanted` by name, else the host's own name; with the host's uid, so that files agree. Root for root alone, and
+ * where nothing is wanted for names that no Debian accepts: a user of another name never has uid 0, which sshd and sudo would take for root.
+ */
+export const planUser = (
+  host: { userName: string; uid: number; gid: number },
+  wanted: string | null = null,
+): GuestUser => {
+  const isAccepted = /^[a-z_][a-z0-9_-]{0,31}$/.test(host.userName);
+  const name = wanted ?? (host.uid === 0 || !isAccepted ? ROOT.name : host.userName);
+  if (name === ROOT.name) return ROOT;
+  const [uid, gid] = host.uid === 0 ? [FIRST_ID, FIRST_ID] : [host.uid, host.gid];
+  return { name, uid, gid, home: `/home/${name}`, shell: ROOT.shell };
+};
 
 export const planSpec = (wish: CreateWish, facts: CreateFacts): VmSpec => {
   const memoryMiB = wish.memoryMiB ?? defaultMemoryMiB(facts.host.memoryMiB);

@@ -26,7 +26,6 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
   const slot = chooseSlot(records.flatMap(({ spec }) => spec.networks.map(({ slot }) => slot)));
   if (slot === null) throw fail("net.addresses_exhausted", { subnet: await context.subnet.choose() });
   const vmId = context.randomHex(12);
-  const user = planUser(facts);
   const given = await Promise.all(input.sshKey.map((key) => readKeys(context, key)));
   const own = defaults.sshKeys
     ? await Promise.all(defaults.sshKeys.map((key) => readKeys(context, key)))
@@ -50,10 +49,7 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
       vmm: chosen.driver.name,
       networkMode: network.mode ?? "bridge",
       host: { cpus: facts.cpus, memoryMiB: facts.memoryMiB },
-      user:
-        defaults.user === null
-          ? user
-          : { ...user, name: defaults.user, home: defaults.user === "root" ? "/root" : `/home/${defaults.user}` },
+      user: planUser(facts, defaults.user),
     },
   );
   const vmPaths = planVmPaths(paths, vmId);
