@@ -94,16 +94,18 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
         try {
           const timeoutMs = ATTACH_TIMEOUT_MS;
           const ended = earlyEnd(context, plan, shim);
+          // Once the guest runs nobody waits for it any more.
+          ended.catch(() => {});
           control = await options.driver.attach(plan.launch, { vm: name, timeoutMs, signal, ended });
+          const identity = await control.identify();
+          if (identity !== id)
+            throw fail("vmm.api_failed", { vm: name, call: "identify", detail: `it says ${identity}` });
+          live.set(id, openLive(context, plan));
+          await control.boot(signal);
+          control.close();
         } finally {
           shim.close();
         }
-        const identity = await control.identify();
-        if (identity !== id)
-          throw fail("vmm.api_failed", { vm: name, call: "identify", detail: `it says ${identity}` });
-        live.set(id, openLive(context, plan));
-        await control.boot(signal);
-        control.close();
       },
       // The vCPUs end with their VMM, and the guest is asked over the channel that was opened here.
       undo: async () => {},

@@ -51,7 +51,11 @@ const connectWithRetry = async <Client>(
   }
 };
 
-const lastWords = async ({ ended, signal }: AttachOptions): Promise<EarlyEnd | null> => {
+/** How a VMM that has just hung up ended, in the words of its parent; null when that is not told within a moment. */
+export const lastWords = async ({
+  ended,
+  signal,
+}: Pick<AttachOptions, "ended" | "signal">): Promise<EarlyEnd | null> => {
   if (!ended || signal.aborted) return null;
   return await Promise.race([ended.catch(() => null), pause(LAST_WORDS_MS, signal).then(() => null)]);
 };

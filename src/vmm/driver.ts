@@ -58,7 +58,7 @@ export type EarlyEnd = { exitCode: number | null; stderr: string };
 
 /** A running VMM, reached by its own socket. */
 export type VmmControl = {
-  /** Starts the vCPUs of a VMM that was launched paused; a second boot is refused. Errors: vmm.api_failed. */
+  /** Starts the vCPUs of a VMM that was launched paused; a second boot is refused. Errors: vmm.api_failed; vmm.exited_early when it ends meanwhile. */
   boot(signal: AbortSignal): Promise<void>;
   /** Presses the power button (or Ctrl-Alt-Del): the guest may ignore it. */
   askToStop(): Promise<void>;
@@ -98,7 +98,7 @@ export type VmmDriver = {
   checkKernel(kernel: KernelFiles, binary: VmmBinary): Promise<void>;
   /**
    * Connects to the launched VMM, retrying until it answers or `timeoutMs` is over. `ended` is the word of whoever is its
-   * parent: a VMM that dies before its socket fails at once with its stderr. Errors: vmm.exited_early, vmm.api_failed, operation.timeout.
+   * parent: a VMM that dies before its socket, or while it is booted, fails at once with its stderr. Errors: vmm.exited_early, vmm.api_failed, operation.timeout.
    */
   attach(
     plan: LaunchPlan,

@@ -112,6 +112,15 @@ describe("a boot", () => {
     expect(hasCode(await errorOf(control.identify()), "vmm.api_failed")).toBe(true);
   });
 
+  test("under which Firecracker dies says how, where its parent tells", async () => {
+    const control = await (await start("die-5")).attach({ withEnd: true });
+    const error = await errorOf(control.boot(AbortSignal.timeout(5000)));
+    if (!hasCode(error, "vmm.exited_early")) throw error;
+    expect(error.data.exitCode).toBe(148);
+    expect(error.data.stderr).toContain("is a system call that its seccomp filter forbids");
+    expect(error.data.stderr).toContain("intercepting signal 31");
+  });
+
   test("that is never answered is not waited for beyond the caller's patience", async () => {
     const control = await (await start("mute-2")).attach();
     const reason = new RangeError("enough");

@@ -2,7 +2,7 @@
 import { deadline } from "../../engine/deadline.ts";
 import { type BangerError, fail } from "../../spec/errors.ts";
 import type { LaunchPlan } from "../../spec/plan.ts";
-import { type AttachOptions, attachTo } from "../attach.ts";
+import { type AttachOptions, attachTo, lastWords } from "../attach.ts";
 import type { EarlyEnd, VmmControl } from "../driver.ts";
 import { type Call, connectFirecracker, type FirecrackerApi } from "./api/client.ts";
 import { FirecrackerApiError } from "./api/error.ts";
@@ -19,6 +19,9 @@ const told = (error: unknown, vm: string): unknown =>
   error instanceof FirecrackerApiError
     ? fail("vmm.api_failed", { vm, call: error.call ?? "a call of its API", detail: error.detail }, error)
     : error;
+
+const hasHungUp = (error: unknown): boolean =>
+  error instanceof Error && error.cause instanceof FirecrackerApiError && error.cause.kind === "lost";
 
 type Asking = { api: FirecrackerApi; vm: string };
 
@@ -47,18 +50,26 @@ const bootCallsOf = (plan: LaunchPlan, vm: string): AnyCall[] => {
   throw fail("internal.bug", { detail: `the launch plan of ${vm} holds no configuration` });
 };
 
-const controlOf = (plan: LaunchPlan, attached: Asking & { id: string }): VmmControl => {
-  const { api, vm, id } = attached;
+const controlOf = (
+  plan: LaunchPlan,
+  attached: Asking & { id: string; ended: Promise<EarlyEnd> | undefined },
+): VmmControl => {
+  const { api, vm, id, ended } = attached;
   let isClosed = false;
   void api.closed.then(() => {
     isClosed = true;
   });
   return {
     boot: async (signal) => {
-      // The first call is refused by a machine that was started: nothing of it is changed by a second boot.
-      for (const call of bootCallsOf(plan, vm)) {
-        const timeoutMs = call.operation === "putAction" ? START_TIMEOUT_MS : CALL_TIMEOUT_MS;
-        await ask(attached, { ...call, signal, timeoutMs } as Call<OperationName> & { timeoutMs: number });
+      try {
+        // The first call is refused by a machine that was started: nothing of it is changed by a second boot.
+        for (const call of bootCallsOf(plan, vm)) {
+          const timeoutMs = call.operation === "putAction" ? START_TIMEOUT_MS : CALL_TIMEOUT_MS;
+          await ask(attached, { ...call, signal, timeoutMs } as Call<OperationName> & { timeoutMs: number });
+        }
+      } catch (error) {
+        const last = hasHungUp(error) ? await lastWords({ signal, ...(ended ? { ended } : {}) }) : null;
+        throw last ? fail("vmm.exited_early", { vm, command: plan.argv, ...last }, error) : error;
       }
     },
     askToStop: async () => {
@@ -85,10 +96,11 @@ const named = (end: EarlyEnd): EarlyEnd => {
 
 /** As `VmmDriver.attach`. */
 export const attachFirecracker = async (plan: LaunchPlan, options: AttachOptions): Promise<VmmControl> => {
-  const { vm, ended } = options;
+  const { vm } = options;
+  const ended = options.ended?.then(named);
   return await attachTo(plan, {
     ...options,
-    ...(ended ? { ended: ended.then(named) } : {}),
+    ...(ended ? { ended } : {}),
     connect: async (path, signal) => {
       const api = await connectFirecracker(path).catch((error: unknown): never => {
         throw told(error, vm);
@@ -96,7 +108,7 @@ export const attachFirecracker = async (plan: LaunchPlan, options: AttachOptions
       try {
         // The kernel accepts connections before anybody looks at them; an answer is the proof.
         const { id } = await api.call({ operation: "getInstance", signal });
-        return controlOf(plan, { api, vm, id });
+        return controlOf(plan, { api, vm, id, ended });
       } catch (error) {
         api.close();
         throw told(error, vm) as BangerError;
