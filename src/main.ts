@@ -101,6 +101,11 @@ const runCliRole = async (argv: readonly string[]): Promise<number> => {
       ? { argv: [process.execPath], argv0: "bangerd" }
       : { argv: [process.execPath, import.meta.path, "__bangerd"] },
     planSetup: isBuilt ? planSetup : null,
+    runTui: async ({ openClient }) => {
+      const { runTui } = await import("./tui/tui.tsx");
+      const selfArgv = isBuilt ? [process.execPath] : [process.execPath, import.meta.path];
+      return runTui({ openClient, selfArgv, env: process.env });
+    },
   });
   return runCli(session, argv);
 };

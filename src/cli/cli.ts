@@ -1,6 +1,6 @@
 // Opens the session of one command line: its terminal, and a client that finds, starts or replaces this instance's daemon.
 import { mkdirSync } from "node:fs";
-import { connect } from "../client/connect.ts";
+import { connect, type DaemonClient } from "../client/connect.ts";
 import type { Build } from "../client/decide-replacement.ts";
 import { paintFor } from "./paint.ts";
 import type { Session } from "./session.ts";
@@ -22,6 +22,8 @@ export type Opening = {
   /** How the daemon of this very program is started. */
   daemonCommand: { argv: readonly string[]; argv0?: string };
   planSetup: Session["planSetup"];
+  /** Runs the terminal UI with clients that say what they have to say to it. */
+  runTui: (given: { openClient: (note: (text: string) => void) => DaemonClient }) => Promise<number>;
 };
 
 /** What `compute` first gave that was not null. */
@@ -38,15 +40,18 @@ export const openSession = (opening: Opening): Session => {
   const terminal = openTerminal(env);
   const find = remember(opening.find);
   const open = (): Located => find() ?? opening.open();
-  const client = connect({
-    self,
-    socket: () => find()?.socket ?? null,
-    prepare: () => {
-      const located = opening.open();
-      mkdirSync(located.logDir, { recursive: true, mode: 0o700 });
-      return { socket: located.socket, launch: { ...opening.daemonCommand, env, logPath: located.daemonLog } };
-    },
-    note: (text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`),
-  });
-  return { terminal, env, cwd, self, client, paths: open, planSetup, now: () => Date.now() };
+  const openClient = (note: (text: string) => void): DaemonClient =>
+    connect({
+      self,
+      socket: () => find()?.socket ?? null,
+      prepare: () => {
+        const located = opening.open();
+        mkdirSync(located.logDir, { recursive: true, mode: 0o700 });
+        return { socket: located.socket, launch: { ...opening.daemonCommand, env, logPath: located.daemonLog } };
+      },
+      note,
+    });
+  const client = openClient((text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`));
+  const openTui = () => opening.runTui({ openClient });
+  return { terminal, env, cwd, self, client, paths: open, planSetup, openTui, now: () => Date.now() };
 };

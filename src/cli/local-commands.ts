@@ -135,6 +135,15 @@ export const localCommands = [
   },
   {
     ...base,
+    name: "cli.tui",
+    path: ["tui"],
+    summary: "Look after VMs on the whole terminal",
+    description:
+      "A live table of the VMs with what each is doing; `?` shows every key. banger alone on a terminal opens it too. Leaving it stops no VM.",
+    examples: [{ command: "banger tui", shows: "browse, start, stop, create, open shells" }],
+  },
+  {
+    ...base,
     name: "cli.daemon-restart",
     path: ["daemon", "restart"],
     summary: "Replace the daemon by a new one; VMs go on running",

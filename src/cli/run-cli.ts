@@ -135,6 +135,10 @@ export const runCli = async (session: Session, argv: readonly string[]): Promise
     if (argv[0] === COMPLETE_WORD) return await runCompletion(session, argv.slice(1));
     const words = hoistGlobalFlags(argv);
     const [first] = words;
+    if (first === undefined) {
+      const { canRunTui, runTui } = await import("./run-tui.ts");
+      if (canRunTui(session) && session.openTui !== null) return await runTui(session);
+    }
     if (first === undefined || first === "--help" || first === "-h") {
       const { renderOverview } = await import("./help.ts");
       session.terminal.out(renderOverview());

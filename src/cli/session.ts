@@ -24,6 +24,8 @@ export type Session = {
   paths: () => { configFile: string; daemonLog: string; socket: string };
   /** Null where this program was not built: root is given no source tree to run. */
   planSetup: ((options: { isUndo: boolean }) => Promise<SetupPlan>) | null;
+  /** The terminal UI; null where nobody handed one in. Resolves with the exit code once it was left. */
+  openTui: (() => Promise<number>) | null;
   /** Milliseconds since the epoch. */
   now: () => number;
 };

@@ -49,6 +49,7 @@ export const runLine = async (
     }),
     paths: () => ({ configFile: "/cfg/config.toml", daemonLog: "/nowhere/bangerd.log", socket: "/run/bangerd.sock" }),
     planSetup: null,
+    openTui: null,
     now: () => NOW_MS,
   };
   return { exitCode: await runCli(session, argv), out, err };

@@ -1,0 +1,130 @@
+// Which key does what: the one table that the update, the help screen and the documentation read.
+import type { Key } from "ink";
+
+/** A key as the update sees it: its name, and the text it would enter. */
+export type KeyPress = {
+  readonly name: string;
+  readonly text: string;
+  /** Where the mouse was, counted from 0. */
+  readonly at?: { readonly column: number; readonly row: number };
+};
+
+/** Where a key means something. */
+export type Scope = "everywhere" | "vms" | "images" | "logs";
+
+export type Binding = {
+  readonly scope: Scope;
+  readonly keys: readonly string[];
+  readonly action: Action;
+  readonly help: string;
+};
+
+const vms = "vms";
+const logs = "logs";
+const everywhere = "everywhere";
+
+export const bindings = [
+  { scope: everywhere, keys: ["?"], action: "help", help: "show these keys" },
+  { scope: everywhere, keys: ["tab"], action: "next-tab", help: "VMs, images" },
+  { scope: everywhere, keys: ["1"], action: "show-vms", help: "VMs" },
+  { scope: everywhere, keys: ["2"], action: "show-images", help: "images" },
+  { scope: everywhere, keys: ["up", "k"], action: "up", help: "up" },
+  { scope: everywhere, keys: ["down", "j"], action: "down", help: "down" },
+  { scope: everywhere, keys: ["pageup", "ctrl-u"], action: "page-up", help: "a page up" },
+  { scope: everywhere, keys: ["pagedown", "ctrl-d"], action: "page-down", help: "a page down" },
+  { scope: everywhere, keys: ["home", "g"], action: "first", help: "to the first" },
+  { scope: everywhere, keys: ["end", "G"], action: "last", help: "to the last" },
+  { scope: everywhere, keys: ["escape"], action: "back", help: "close, clear a message, a filter, marks" },
+  { scope: everywhere, keys: ["!"], action: "error", help: "show the last error in full" },
+  { scope: everywhere, keys: ["M"], action: "mouse", help: "mouse on and off (off lets the terminal select text)" },
+  { scope: everywhere, keys: ["D"], action: "start-daemon", help: "start the daemon when it is away" },
+  { scope: everywhere, keys: ["q", "ctrl-c"], action: "leave", help: "leave; VMs go on running" },
+  { scope: vms, keys: ["enter"], action: "details", help: "details of the VM, and back" },
+  { scope: vms, keys: ["left", "h"], action: "previous-detail", help: "the details before" },
+  { scope: vms, keys: ["right"], action: "next-detail", help: "the next details: overview, start, events, console" },
+  { scope: vms, keys: ["/"], action: "filter", help: "filter by name, state, image, address, label" },
+  { scope: vms, keys: ["o"], action: "sort", help: "sort by the next column" },
+  { scope: vms, keys: ["O"], action: "reverse", help: "turn the order round" },
+  { scope: vms, keys: ["space"], action: "mark", help: "mark; what follows is done to all marked" },
+  { scope: vms, keys: ["a"], action: "mark-all", help: "mark all shown, or none" },
+  { scope: vms, keys: ["c"], action: "create", help: "create a VM" },
+  { scope: vms, keys: ["e"], action: "edit", help: "change its name, size or labels" },
+  { scope: vms, keys: ["u"], action: "start", help: "start (up)" },
+  { scope: vms, keys: ["d"], action: "stop", help: "stop (down)" },
+  { scope: vms, keys: ["r"], action: "restart", help: "restart" },
+  { scope: vms, keys: ["K"], action: "kill", help: "kill: end at once" },
+  { scope: vms, keys: ["X", "delete"], action: "delete", help: "delete with its disk" },
+  { scope: vms, keys: ["s"], action: "ssh", help: "open a shell in it" },
+  { scope: vms, keys: ["t"], action: "console", help: "attach to its serial console; Ctrl-] comes back" },
+  { scope: vms, keys: ["l"], action: "logs", help: "its console log, full screen" },
+  { scope: vms, keys: ["y"], action: "copy", help: "copy its address" },
+  { scope: logs, keys: ["/"], action: "search", help: "search" },
+  { scope: logs, keys: ["n"], action: "next-hit", help: "the hit before this, upwards" },
+  { scope: logs, keys: ["N"], action: "previous-hit", help: "the hit after this, downwards" },
+] as const satisfies readonly { scope: Scope; keys: readonly string[]; action: string; help: string }[];
+
+export type Action = (typeof bindings)[number]["action"];
+
+const byScope = new Map<string, Action>(
+  bindings.flatMap(({ scope, keys, action }) => keys.map((key) => [`${scope} ${key}`, action] as const)),
+);
+
+/** What a key does there; null for nothing. */
+export const actionOf = (scope: Scope, key: KeyPress): Action | null =>
+  byScope.get(`${scope} ${key.name}`) ?? byScope.get(`${everywhere} ${key.name}`) ?? null;
+
+type NamedKey = Exclude<{ [Name in keyof Key]: Key[Name] extends boolean ? Name : never }[keyof Key], undefined>;
+
+const named: readonly (readonly [NamedKey, string])[] = [
+  ["upArrow", "up"],
+  ["downArrow", "down"],
+  ["leftArrow", "left"],
+  ["rightArrow", "right"],
+  ["pageUp", "pageup"],
+  ["pageDown", "pagedown"],
+  ["home", "home"],
+  ["end", "end"],
+  ["return", "enter"],
+  ["escape", "escape"],
+  ["backspace", "backspace"],
+  ["delete", "delete"],
+];
+
+/** SGR mouse reports (xterm, "Extended coordinates"): button, column and row counted from 1, `M` pressed or `m` released. */
+const mouseReport = /^\[<(\d+);(\d+);(\d+)([Mm])$/;
+
+const mouseKeys = (button: number, column: number, row: number, isPress: boolean): KeyPress[] => {
+  const at = { column: column - 1, row: row - 1 };
+  if (!isPress) return [];
+  if (button === 64) return [{ name: "wheel-up", text: "", at }];
+  if (button === 65) return [{ name: "wheel-down", text: "", at }];
+  return button === 0 ? [{ name: "click", text: "", at }] : [];
+};
+
+const namesOfCharacters: Readonly<Record<string, string>> = { " ": "space", "\r": "enter", "\n": "enter", "\t": "tab" };
+
+/** One character as a key; control characters that have no name enter nothing. */
+const characterKey = (character: string): KeyPress => {
+  const name = namesOfCharacters[character] ?? character;
+  return { name, text: /^\p{Cc}/u.test(character) ? "" : character };
+};
+
+/** What Ink read as the keys that were pressed: several when they came in one piece. */
+export const keysOf = (input: string, key: Key): readonly KeyPress[] => {
+  const report = mouseReport.exec(input);
+  if (report) {
+    const [button, column, row] = [report[1], report[2], report[3]].map(Number);
+    return mouseKeys(button ?? -1, column ?? 1, row ?? 1, report[4] === "M");
+  }
+  if (key.tab) return [{ name: key.shift ? "shift-tab" : "tab", text: "" }];
+  const found = named.find(([flag]) => key[flag]);
+  if (found) return [{ name: found[1], text: "" }];
+  if (key.ctrl) return [{ name: `ctrl-${input}`, text: "" }];
+  // A sequence that no terminal key of ours has.
+  if (input === "" || (key.meta && input.length > 1) || input.startsWith("["))
+    return input === "[" ? [characterKey("[")] : [];
+  if (key.meta) return [{ name: `alt-${input}`, text: "" }];
+  return [...input].map(characterKey);
+};
+
+export const pasted = (text: string): KeyPress => ({ name: "paste", text: text.replace(/\p{Cc}+/gu, " ").trim() });

@@ -1,0 +1,94 @@
+// The two rows at the top: tabs and how it stands with the daemon; what of the host is used, promised and free.
+import { formatMiB, formatSeconds, formatShare } from "../figures.ts";
+import { fitLine, type Line, type Span, spread } from "../line.ts";
+import type { Model } from "../model.ts";
+import { reservedOf } from "../select.ts";
+import { bar } from "./glyphs.ts";
+
+const tab = (title: string, isChosen: boolean): readonly Span[] => [
+  { text: ` ${title} `, tone: isChosen ? "strong" : "faint", isInverse: isChosen },
+  { text: " " },
+];
+
+const linkSpan = ({ link, nowMs, operations, isAway }: Model): Span => {
+  if (link.state === "connecting") return { text: "looking for the daemon ", tone: "moving" };
+  if (link.state === "lost") {
+    return { text: `daemon away ${formatSeconds((nowMs - link.sinceMs) / 1000)}, D starts it `, tone: "bad" };
+  }
+  if (isAway) return { text: "elsewhere ", tone: "moving" };
+  const [first] = operations;
+  if (!first) return { text: `bangerd ${link.version} `, tone: "faint" };
+  const text = operations.length > 1 ? `${operations.length} operations ` : `${first.verb} ${first.subject} `;
+  return { text, tone: "moving" };
+};
+
+const countOf = (count: number | undefined): string => (count === undefined ? "" : ` ${count}`);
+
+export const renderTabs = (model: Model): Line => {
+  const { vms, images, size } = model;
+  const left: Line = [
+    { text: " banger ", tone: "strong" },
+    { text: " " },
+    ...tab(`1 VMs${countOf(vms?.size)}`, model.tab === "vms"),
+    ...tab(`2 Images${countOf(images?.length)}`, model.tab === "images"),
+  ];
+  return spread(left, [linkSpan(model)], size.columns);
+};
+
+type Measure = { title: string; used: number; reserved: number; long: string; middle: string };
+
+const share = (part: number, whole: number): number => (whole > 0 ? part / whole : 0);
+
+const measuresOf = (model: Model): readonly Measure[] => {
+  const { host } = model;
+  if (!host) return [];
+  const reserved = reservedOf(model);
+  const measures: Measure[] = [
+    {
+      title: "CPU",
+      used: host.cpuShare,
+      reserved: share(reserved.vcpus, host.cpus),
+      middle: `${formatShare(host.cpuShare)} of ${host.cpus}`,
+      long: `${formatShare(host.cpuShare)} of ${host.cpus}, ${reserved.vcpus} given to VMs`,
+    },
+    {
+      title: "MEM",
+      used: share(host.memoryUsedMiB, host.memoryMiB),
+      reserved: share(reserved.memoryMiB, host.memoryMiB),
+      middle: `${formatMiB(host.memoryUsedMiB)} of ${formatMiB(host.memoryMiB)}`,
+      long: `${formatMiB(host.memoryUsedMiB)} of ${formatMiB(host.memoryMiB)}, ${formatMiB(reserved.memoryMiB)} given`,
+    },
+  ];
+  if (host.disk) {
+    const { totalMiB, usedMiB } = host.disk;
+    measures.push({
+      title: "DISK",
+      used: share(usedMiB, totalMiB),
+      reserved: 0,
+      middle: `${formatMiB(totalMiB - usedMiB)} free`,
+      long: `${formatMiB(totalMiB - usedMiB)} free of ${formatMiB(totalMiB)}, ${formatMiB(reserved.diskMiB)} promised`,
+    });
+  }
+  return measures;
+};
+
+/** Bars with as many words as fit beside them. */
+export const renderHost = (model: Model): Line => {
+  const { columns } = model.size;
+  const measures = measuresOf(model);
+  if (measures.length === 0) return fitLine([], columns);
+  const each = Math.floor(columns / measures.length);
+  const line: Span[] = [];
+  for (const { title, used, reserved, long, middle } of measures) {
+    const room = each - title.length - 3;
+    const words = [long, middle, formatShare(used)].find((text) => room - text.length >= 5) ?? formatShare(used);
+    const width = Math.max(3, Math.min(room - words.length - 1, 24));
+    const cell: Line = [
+      { text: ` ${title} `, tone: "faint" },
+      ...bar({ used, reserved, width, isPlain: model.isPlain }),
+      { text: ` ${words}` },
+    ];
+    line.push(...fitLine(cell, each));
+  }
+  return fitLine(line, columns);
+};
