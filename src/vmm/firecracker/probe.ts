@@ -12,6 +12,8 @@ import { seccompArguments } from "./launch.ts";
 
 /** A guest on KVM needs a second; one on a KVM that is itself emulated has been seen to need eight. */
 const PROOF_TIMEOUT_MS = 20_000;
+/** A kernel says its version long before that. One that has said nothing by now will not: a KVM that cannot run it hangs at once. */
+const SILENCE_TIMEOUT_MS = 8000;
 const PROOF_MEMORY_MIB = 256;
 
 /** The machine that proves KVM: a kernel that VMs here use, and an initramfs that speaks and reboots. Pure. */
@@ -21,7 +23,7 @@ export const renderProofConfiguration = (files: { kernel: string; initramfs: str
     kernel_image_path: files.kernel,
     initrd_path: files.initramfs,
     boot_args:
-      "console=ttyS0 quiet loglevel=1 panic=-1 reboot=k rdinit=/init i8042.noaux i8042.nomux i8042.dumbkbd random.trust_cpu=on",
+      "console=ttyS0 earlyprintk=ttyS0 loglevel=6 panic=-1 reboot=k rdinit=/init i8042.noaux i8042.nomux i8042.dumbkbd random.trust_cpu=on",
   },
   drives: [],
 });
@@ -43,14 +45,17 @@ const complaintOf = (output: string): string =>
     .map((line) => line.trim())
     .find((line) => /\berror\b/i.test(line)) ?? "";
 
+/** How a run of the proof went. */
+export type ProofRun = { stdout: string; stderr: string; exitCode: number } | "silent" | "timeout";
+
 /** What a run of the proof means. Pure. */
-export const decideProof = (result: { stdout: string; stderr: string; exitCode: number } | "timeout"): Verdict => {
-  if (result === "timeout") {
-    const waited = `${PROOF_TIMEOUT_MS / 1000} s`;
-    return {
-      isProved: false,
-      reason: `/dev/kvm is there, but a kernel started on it did not get to user mode in ${waited}`,
-    };
+export const decideProof = (result: ProofRun): Verdict => {
+  if (result === "silent" || result === "timeout") {
+    const what =
+      result === "silent"
+        ? `said nothing in ${SILENCE_TIMEOUT_MS / 1000} s`
+        : `did not get to user mode in ${PROOF_TIMEOUT_MS / 1000} s`;
+    return { isProved: false, reason: `/dev/kvm is there, but a kernel started on it ${what}` };
   }
   const { stdout, stderr, exitCode } = result;
   if (stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
@@ -62,11 +67,32 @@ export const decideProof = (result: { stdout: string; stderr: string; exitCode: 
   };
 };
 
+type ProofOptions = Pick<ProbeOptions, "cacheDir" | "processes" | "signal"> & { kernel: string };
+
+/** Runs it to its end, its deadline, or until it has been silent for too long. */
+const runProof = async (argv: readonly string[], options: ProofOptions): Promise<ProofRun> => {
+  const silence = new AbortController();
+  const timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
+  try {
+    return await options.processes.runCommand({
+      argv,
+      timeoutMs: PROOF_TIMEOUT_MS,
+      signal: AbortSignal.any([options.signal, silence.signal]),
+      keepBytes: 65_536,
+      onLine: () => clearTimeout(timer),
+    });
+  } catch (error) {
+    options.signal.throwIfAborted();
+    if (silence.signal.aborted) return "silent";
+    if (hasCode(error, "operation.timeout")) return "timeout";
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
+};
+
 /** Boots `kernel` itself: anything simpler would be believed too easily, since some KVMs run the first part of a kernel and nothing after that. */
-export const proveFirecracker = async (
-  binary: VmmBinary,
-  options: Pick<ProbeOptions, "cacheDir" | "processes" | "signal"> & { kernel: string },
-): Promise<Verdict> => {
+export const proveFirecracker = async (binary: VmmBinary, options: ProofOptions): Promise<Verdict> => {
   await mkdir(options.cacheDir, { recursive: true, mode: 0o700 });
   const directory = await mkdtemp(`${options.cacheDir}/proof-`);
   try {
@@ -75,19 +101,7 @@ export const proveFirecracker = async (
     const file = `${directory}/firecracker.json`;
     await writeFile(file, JSON.stringify(renderProofConfiguration(files)));
     const argv = [binary.path, "--no-api", "--config-file", file, "--id", "proof", "--level", "Error"];
-    const { signal } = options;
-    const result = await options.processes
-      .runCommand({
-        argv: [...argv, ...seccompArguments(binary)],
-        timeoutMs: PROOF_TIMEOUT_MS,
-        signal,
-        keepBytes: 65_536,
-      })
-      .catch((error: unknown) => {
-        if (hasCode(error, "operation.timeout")) return "timeout" as const;
-        throw error;
-      });
-    return decideProof(result);
+    return decideProof(await runProof([...argv, ...seccompArguments(binary)], options));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
