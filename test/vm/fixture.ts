@@ -257,12 +257,14 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
     const running = processesOf(dir).filter(
       ({ pid, command }) => pid !== daemon && !/^(bangerd|banger-root)\b/.test(command),
     );
-    const files = ["data/banger/vms", "state/banger/vms", "r/banger"].flatMap((name) => filesBelow(join(dir, name)));
+    const files = [join(dir, "data/banger/vms"), join(dir, "state/banger/vms"), join(found.runtimeDir, "vms")].flatMap(
+      filesBelow,
+    );
     return [
       ...links.split("\n").filter((line) => line.includes(mark)),
       ...rules.split("\n").filter((line) => line.includes(mark)),
       ...running.map(({ pid, command }) => `process ${pid}: ${command}`),
-      ...files.filter((path) => !/\/bangerd\.(sock|lock)$/.test(path)),
+      ...files,
     ];
   };
 

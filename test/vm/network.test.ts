@@ -231,7 +231,10 @@ suite(`guests on a network${obstacle === null ? "" : ` (${obstacle})`}`, () => {
   test(
     "without its helper the guest is stopped by its power button, and comes up again with what was set",
     async () => {
-      await banger.guest("a", "sudo systemctl stop banger-vsock-pingd; sudo pkill -KILL -f 'vsock-[p]ingd'; true");
+      await banger.guest(
+        "a",
+        "sudo systemctl stop 'banger-vsock-[p]ingd.service'; sudo pkill -KILL -f 'vsock-[p]ingd'; true",
+      );
       await banger.ok(["stop", "a"]);
       expect((await banger.show("a")).lastEnd?.cause).toBe("stopped");
       await banger.ok(["start", "a"]);
