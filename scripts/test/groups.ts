@@ -46,6 +46,7 @@ export type GroupName = (typeof groups)[number]["name"];
 const places: readonly [prefix: string, group: GroupName][] = [
   ["test/vm/", "vm"],
   ["test/vmm/conformance.test.ts", "vm"],
+  ["test/vmm/firecracker-conformance.test.ts", "vm"],
   ["test/vmm/qemu-guest.test.ts", "vm"],
   ["test/host/fake-host.test.ts", "fast"],
   ["test/host/", "host"],

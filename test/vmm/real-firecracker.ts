@@ -1,12 +1,11 @@
-// Finds real Firecracker, a KVM that may be opened and a kernel for the tests that boot guests, or says what is missing.
+// Finds real Firecracker, a KVM that runs its guests and a kernel for the tests that boot guests, or says what is missing.
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runCommand } from "../../src/host/command.ts";
-import { examineFirecracker, findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.ts";
 import { firecrackerDriver } from "../../src/vmm/firecracker/driver.ts";
-import { findKvmObstacle } from "../../src/vmm/kvm-device.ts";
+import { probeFirecracker } from "../../src/vmm/firecracker/probe.ts";
 import { builtConsoleGuest } from "../conformance/console-guest.ts";
 import type { VmmSubject } from "../conformance/vmm.ts";
 
@@ -18,23 +17,20 @@ export const failing: VmmSubject["failing"] = {
 
 /** What is missing for real Firecracker, or its subject; the guest tests export BANGER_TEST_IMAGE_DIR, a directory with a kernel. */
 export const realFirecracker = async (): Promise<VmmSubject | { missing: string }> => {
-  const found = await findFirecracker(searchPlaces(process.env));
-  if ("reason" in found) return { missing: found.reason };
-  const obstacle = await findKvmObstacle();
-  if (obstacle) return { missing: obstacle };
   const directory = process.env.BANGER_TEST_IMAGE_DIR;
   if (!directory) return { missing: "BANGER_TEST_IMAGE_DIR is not set" };
   const candidates = ["kernel/vmlinux", "kernel/vmlinuz", "vmlinux", "vmlinuz"].map((name) => join(directory, name));
   const kernel = candidates.find((path) => existsSync(path));
   if (!kernel) return { missing: `none of ${candidates.join(", ")} is there` };
   const cacheDir = await mkdtemp(join(tmpdir(), "bgr-firecracker-"));
-  const signal = AbortSignal.timeout(10_000);
-  const binary = await examineFirecracker(found.path, { cacheDir, processes: { runCommand }, signal });
+  const signal = AbortSignal.timeout(60_000);
+  // A KVM that may be opened need not run guests: the driver's own proof decides.
+  const probe = await probeFirecracker({ cacheDir, bootId: "test", processes: { runCommand }, kernel, signal });
   await rm(cacheDir, { recursive: true, force: true });
-  if ("reason" in binary) return { missing: binary.reason };
+  if (!probe.ok) return { missing: probe.reason };
   return {
     driver: firecrackerDriver,
-    binary,
+    binary: probe.binary,
     accelerator: "kvm",
     tscKhz: null,
     kernel: { kernel, initramfs: builtConsoleGuest(), modules: null, cmdline: ["rdinit=/init"] },
