@@ -18,8 +18,8 @@ describe("a helper that wears the host out", () => {
     });
     await helper.connections(4);
     const pauses = atMs.slice(1).map((ms, index) => ms - (atMs[index] ?? 0));
-    expect(pauses[1]).toBeGreaterThan((pauses[0] ?? 0) * 1.5);
-    expect(pauses[2]).toBeGreaterThan((pauses[1] ?? 0) * 1.5);
+    // A busy machine makes pauses longer, never shorter: 100 ms at first, doubled each time.
+    for (const [index, pauseMs] of pauses.entries()) expect(pauseMs).toBeGreaterThan(95 * 2 ** index);
   });
 
   test.each([
