@@ -12,5 +12,5 @@ cd "$here"
   -fstack-protector-strong -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -static -Wl,--gc-sections,-z,noseparate-code -s \
   -o "$out/.banger-vsock-pingd.new" \
   main.c link.c transport.c control.c shutdown.c loop.c session.c frame.c \
-  kinds.c echo.c relay.c wire.c user.c exec.c session-kill.c lines.c listen.c status.c report.c
+  kinds.c echo.c relay.c wire.c user.c exec.c session-kill.c lines.c listen.c status.c report.c copy-send.c copy-receive.c
 mv -f "$out/.banger-vsock-pingd.new" "$out/banger-vsock-pingd"

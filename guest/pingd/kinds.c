@@ -1,4 +1,5 @@
 /* The kinds of stream that this helper knows: one table, one entry each. */
+#include "copy.h"
 #include "echo.h"
 #include "exec.h"
 #include "relay.h"
@@ -15,12 +16,16 @@
   }
 
 OPEN_RELAY(open_exec, exec_work)
+OPEN_RELAY(open_send, copy_send_work)
+OPEN_RELAY(open_receive, copy_receive_work)
 OPEN_RELAY(open_listen, listen_work)
 OPEN_RELAY(open_status, status_work)
 
 const struct kind kinds[] = {
     {.name = "echo", .open = echo_open, .data = stream_send, .credit = echo_credit, .eof = echo_eof},
     RELAYED("exec", open_exec),
+    RELAYED("copy.send", open_send),
+    RELAYED("copy.receive", open_receive),
     RELAYED("listen", open_listen),
     RELAYED("status", open_status),
 };

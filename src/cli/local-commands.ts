@@ -114,6 +114,44 @@ export const localCommands = [
   },
   {
     ...base,
+    name: "cli.copy",
+    path: ["vm", "cp"],
+    aliases: [["cp"]],
+    summary: "Copy files and directories into a VM, out of one, or from VM to VM",
+    description:
+      "Goes over the guest channel, without ssh and without network. Paths are scp's: NAME:PATH is in a VM and relative to its user's home, " +
+      "all else is here; what is copied goes into a destination that is a directory, and otherwise gets its name; DIR/. is what is in DIR; " +
+      "several sources need a directory. Directories are copied whole. Permissions, times, symbolic links and holes are kept; owners, set-uid bits, " +
+      "hard links, devices and patterns (*) are not. A file appears under its name when it is complete. One of 1 MiB or more whose copy was cut " +
+      "is gone on with by the same command, as long as its size and time have not changed; smaller ones begin anew.",
+    examples: [
+      { command: "banger cp notes.txt web:", shows: "into the home of the VM's user" },
+      { command: "banger cp web:/var/log/syslog .", shows: "out of it" },
+      { command: "banger cp src web:/srv", shows: "a directory, as /srv/src" },
+      { command: "banger cp web:data db:data", shows: "from one VM to another" },
+    ],
+    flags: [
+      {
+        field: "recursive",
+        kind: "boolean",
+        description: "as scp needs it for directories; always so here",
+        isRequired: false,
+        letter: "r",
+      },
+      {
+        field: "user",
+        kind: "text",
+        description: "whose files they are in the guest; the user of the VM when left out",
+        isRequired: false,
+        letter: "u",
+        placeholder: "USER",
+      },
+      { field: "quiet", kind: "boolean", description: "show no progress", isRequired: false, letter: "q" },
+    ],
+    takesRest: { placeholder: "PATH", description: "what to copy, and last where to: PATH or NAME:PATH" },
+  },
+  {
+    ...base,
     name: "cli.console",
     path: ["vm", "console"],
     aliases: [["console"]],

@@ -30,6 +30,7 @@ const runVersion: Runner = async (session, { isJson }) => {
 const runners: Record<LocalCommand, Runner> = {
   "cli.ssh": async (session, invocation) => (await import("./run-ssh.ts")).runSsh(session, invocation),
   "cli.exec": async (session, invocation) => (await import("./run-exec.ts")).runExecCommand(session, invocation),
+  "cli.copy": async (session, invocation) => (await import("./run-copy.ts")).runCopy(session, invocation),
   "cli.console": async (session, invocation) => (await import("./run-console.ts")).runConsole(session, invocation),
   "cli.tui": async (session) => (await import("./run-tui.ts")).runTui(session),
   "cli.daemon-restart": async (session, invocation) =>
