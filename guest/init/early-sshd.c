@@ -26,7 +26,8 @@
 #include <unistd.h>
 
 #define SSH_PORT 22
-#define SESSIONS_MAX 64
+/* About what sshd itself allows before authentication (MaxStartups); more wait in the backlog, and the memory of a small guest is safe. */
+#define SESSIONS_MAX 12
 #define SSHD "/usr/sbin/sshd"
 #define SELF "/usr/lib/banger/init"
 #define PID_FILE "/run/banger/early-sshd.pid"
@@ -109,7 +110,9 @@ static int listenOnSsh(void) {
 static bool writeUnits(void) {
   static const char dropIn[] =
       "# Written by " SELF " on every boot: sshd has taken over the socket, so the early process may go.\n"
-      "[Service]\nExecStartPost=-" SELF " --end-early-sshd\n";
+      "[Service]\nExecStartPost=-" SELF " --end-early-sshd\n"
+      "# On SIGHUP sshd closes what systemd gave it and cannot bind the port again. A restart refuses nobody and ends no session either.\n"
+      "ExecReload=\nExecReload=/usr/sbin/sshd -t\nExecReload=/usr/bin/systemctl --no-block restart ssh.service\n";
   struct owner directory = {0755, 0, 0};
   if (!makeDirectories(DROP_IN_DIRECTORY, directory) || !makeDirectories(WANTS_DIRECTORY, directory)) return false;
   if (!writeWhole(DROP_IN_DIRECTORY "/banger-early.conf", dropIn, sizeof dropIn - 1, worldReadable)) return false;
