@@ -95,12 +95,27 @@ for (const group of groups) {
 if (results.some(({ problem }) => problem !== null)) sweepInstances(root, say);
 place.remove();
 
-const skipped = [...results.flatMap(({ file, skipped }) => skipped.map((name) => `${file}: ${name}`)), ...notRun];
+/** A group that is skipped as a whole is one line: its name says why. */
+const groupSkips = ({ file, skipped }: FileResult): string[] => {
+  const scopes = new Map<string, string[]>();
+  for (const name of skipped) {
+    const scope = name.includes(" > ") ? name.slice(0, name.lastIndexOf(" > ")) : "";
+    scopes.set(scope, [...(scopes.get(scope) ?? []), name]);
+  }
+  return [...scopes].flatMap(([scope, names]) =>
+    scope !== "" && names.length > 2
+      ? [`${file}: ${scope} (${names.length} tests)`]
+      : names.map((name) => `${file}: ${name}`),
+  );
+};
+
+const skippedLines = [...results.flatMap(groupSkips), ...notRun];
+const skippedCount = results.reduce((total, { skipped }) => total + skipped.length, 0) + notRun.length;
 const failing = results.filter(({ failed }) => failed > 0);
 const sum = (pick: (result: FileResult) => number): number =>
   results.reduce((total, result) => total + pick(result), 0);
-if (skipped.length > 0) say(`\nskipped:\n${skipped.map((line) => `  ${line}`).join("\n")}`);
+if (skippedLines.length > 0) say(`\nskipped:\n${skippedLines.map((line) => `  ${line}`).join("\n")}`);
 if (failing.length > 0) say(`\nfailed in:\n${failing.map(({ file }) => `  ${file}`).join("\n")}`);
 const failed = sum((result) => result.failed) + failedElsewhere;
-say(`\n${sum(({ passed }) => passed)} passed, ${failed} failed, ${skipped.length} skipped`);
+say(`\n${sum(({ passed }) => passed)} passed, ${failed} failed, ${skippedCount} skipped`);
 process.exit(failed > 0 || results.length === 0 ? 1 : 0);

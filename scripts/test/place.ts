@@ -13,10 +13,13 @@ export type Place = {
 export const makePlace = (root: string): Place => {
   mkdirSync(join(root, "build"), { recursive: true });
   const directory = mkdtempSync(join(root, "build/test-run."));
-  const runtime = mkdtempSync(join(tmpdir(), "bgr-"));
-  chmodSync(runtime, 0o700);
-  const temporary = join(runtime, "t");
-  mkdirSync(temporary);
+  const short = mkdtempSync(join(tmpdir(), "bgr-"));
+  // Image builds run as subordinate users, who must be able to pass.
+  chmodSync(short, 0o711);
+  const runtime = join(short, "r");
+  const temporary = join(short, "t");
+  mkdirSync(runtime, { mode: 0o700 });
+  mkdirSync(temporary, { mode: 0o711 });
   const make = (name: string) => {
     const path = join(directory, name);
     mkdirSync(path);
@@ -32,12 +35,14 @@ export const makePlace = (root: string): Place => {
     XDG_RUNTIME_DIR: runtime,
     // What a killed test leaves in its temporary directories goes with the run.
     TMPDIR: temporary,
+    // A user's PATH often lacks where nft and mkfs live.
+    PATH: `${process.env.PATH ?? "/usr/bin:/bin"}:/usr/sbin:/sbin`,
     NO_COLOR: "1",
   };
   const remove = () => {
     stopInstance(root, env);
     rmSync(directory, { recursive: true, force: true });
-    rmSync(runtime, { recursive: true, force: true });
+    rmSync(short, { recursive: true, force: true });
   };
   return { directory, env, remove };
 };
