@@ -75,6 +75,11 @@ const notARoot = (path: string, detail: string) => fail("image.not_a_root", { pa
 const checkRoot = async ({ host }: ImageContext, path: string): Promise<number> => {
   const sizeMiB = await host.files.sizeMiB(path);
   if (sizeMiB === null) throw notARoot(path, "there is no such file");
+  const isFile = await Bun.file(path)
+    .stat()
+    .then((seen) => seen.isFile());
+  // Reading a directory fails, and reading a pipe may never end.
+  if (!isFile) throw notARoot(path, "it is no ordinary file");
   const head = new Uint8Array(
     await Bun.file(path)
       .slice(EXT4_MAGIC.offset, EXT4_MAGIC.offset + 2)

@@ -98,6 +98,7 @@ export const until = async <Value>(
 };
 
 const GRACE_MS = 2000;
+const SETTLE_MS = 5000;
 
 /** All that comes until the end, or until shortly after the process has ended: a child of its own may hold the pipe for ever. */
 const collect = async (stream: ReadableStream<Uint8Array>, exited: Promise<number>): Promise<string> => {
@@ -254,9 +255,15 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
       text(asRoot(beside(["nft", "list", "ruleset"]))),
     ]);
     const daemon = lockPid();
-    const running = processesOf(dir).filter(
-      ({ pid, command }) => pid !== daemon && !/^(bangerd|banger-root)\b/.test(command),
-    );
+    const findRunning = () =>
+      processesOf(dir).filter(({ pid, command }) => pid !== daemon && !/^(bangerd|banger-root)\b/.test(command));
+    // A question that the daemon asks of the host (`ip route`) may just be under way: what stays is what is left.
+    const settledMs = performance.now() + SETTLE_MS;
+    let running = findRunning();
+    while (running.length > 0 && performance.now() < settledMs) {
+      await Bun.sleep(50);
+      running = findRunning();
+    }
     const files = [join(dir, "data/banger/vms"), join(dir, "state/banger/vms"), join(found.runtimeDir, "vms")].flatMap(
       filesBelow,
     );
