@@ -3,6 +3,7 @@ import type { Input } from "../spec/rpc/contract.ts";
 import { vmMethods } from "../spec/rpc/vm.ts";
 import { parseSizeMiB, renderSizeMiB } from "../spec/size.ts";
 import type { Vm } from "../spec/vm.ts";
+import { formatMiB } from "./figures.ts";
 
 export type FieldName = "name" | "image" | "vcpu" | "memory" | "disk" | "label" | "vmm" | "start";
 
@@ -102,8 +103,11 @@ export const parseLabels = (text: string): Record<string, string> =>
       }),
   );
 
+/** What a schema finds wrong; of a key of a record it says so one level further in. */
+type Issue = { readonly message: string; readonly issues?: readonly Issue[] };
+
 const schemas: Readonly<
-  Partial<Record<FieldName, (value: string) => { error?: { issues: readonly { message: string }[] } | undefined }>>
+  Partial<Record<FieldName, (value: string) => { error?: { issues: readonly Issue[] } | undefined }>>
 > = {
   name: (value) => create.name.unwrap().safeParse(value),
   image: (value) => create.image.unwrap().safeParse(value),
@@ -118,7 +122,7 @@ export const problemOf = (form: Form, { name, value, title }: Field, facts: Form
   if (value === "") return form.kind === "edit" && name !== "label" ? `${title} cannot be empty` : null;
   if (name === "vcpu" && !/^\d+$/.test(value)) return "write a number, for example 2";
   const issue = schemas[name]?.(value).error?.issues[0];
-  if (issue) return issue.message;
+  if (issue) return (issue.issues?.[0] ?? issue).message;
   if (name === "name" && value !== form.vm?.name && facts.names.has(value)) return `a VM named ${value} exists already`;
   if (name === "disk" && form.vm && (parseSizeMiB(value) ?? 0) < form.vm.diskMiB) return "a disk only grows";
   return null;
@@ -132,11 +136,11 @@ export const remarkOf = ({ name, value }: Field, { host }: FormFacts): string | 
     return isMore ? `more than the ${host.cpus} CPUs of this host` : `this host has ${host.cpus} CPUs`;
   }
   if (name === "memory") {
-    const free = renderSizeMiB(Math.floor(host.freeMemoryMiB));
+    const free = formatMiB(host.freeMemoryMiB);
     return (parseSizeMiB(value) ?? 0) > host.freeMemoryMiB ? `more than the ${free} that are free` : `${free} are free`;
   }
   if (name === "disk" && host.freeDiskMiB !== null) {
-    const free = renderSizeMiB(Math.floor(host.freeDiskMiB / 1024) * 1024);
+    const free = formatMiB(host.freeDiskMiB);
     const isMore = (parseSizeMiB(value) ?? 0) > host.freeDiskMiB;
     return isMore ? `more than the ${free} that are free; it grows as it is used` : `${free} are free`;
   }

@@ -24,10 +24,13 @@ export type Layout = {
   readonly firstTableRow: number;
 };
 
+/** A note is a sentence. */
+export const NOTE_ROWS = 3;
+
 /** A failure takes what it needs, up to a third of the screen. */
 const noticeRowsOf = ({ notice, size }: Model): number => {
   if (notice === null) return 0;
-  if (notice.kind === "note") return 1;
+  if (notice.kind === "note") return wrap(notice.text, size.columns - 2, NOTE_ROWS).length;
   const room = Math.max(2, Math.floor(size.rows / 3) - 2);
   const message = wrap(notice.report.message, size.columns - 2, room).length;
   return 1 + message + (notice.report.fix === null ? 0 : wrap(notice.report.fix, size.columns - 7, 2).length);

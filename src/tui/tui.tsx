@@ -28,6 +28,9 @@ const SAMPLE_MS = 2000;
 const HASTY_MS = 2000;
 const SSH_FAILED = 255;
 
+/** What ends us from outside: we end as a shell tells it, 128 + n, with the terminal given back. */
+const endings: readonly NodeJS.Signals[] = ["SIGHUP", "SIGINT", "SIGTERM"];
+
 /** Buttons and wheel, reported as SGR sequences (xterm control sequences, modes 1000 and 1006). */
 const mouseMode = (isOn: boolean): string => (isOn ? "\x1b[?1000h\x1b[?1006h" : "\x1b[?1006l\x1b[?1000l");
 /** OSC 52: the terminal puts it into the clipboard, also from afar. */
@@ -42,6 +45,7 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
   const write = (text: string): void => void process.stdout.write(text);
   let control: TerminalControl | null = null;
   let failure: unknown = null;
+  let exitCode: number = EXIT.ok;
 
   const store = openStore({
     model: emptyModel({ size: sizeNow(), nowMs: Date.now(), isPlain }),
@@ -75,6 +79,11 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     maxFps: 120,
   });
   const giveBack = (): void => write(mouseMode(false));
+  const onSignal = (_: NodeJS.Signals, number: number): void => {
+    exitCode = 128 + number;
+    app.unmount();
+  };
+  for (const signal of endings) process.on(signal, onSignal);
   process.on("exit", giveBack);
   process.on("uncaughtException", crash);
   process.on("unhandledRejection", crash);
@@ -141,8 +150,9 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     process.stdout.off("resize", onResize);
     process.off("uncaughtException", crash);
     process.off("unhandledRejection", crash);
+    for (const signal of endings) process.off(signal, onSignal);
     giveBack();
   }
   if (failure !== null) throw failure;
-  return EXIT.ok;
+  return exitCode;
 };

@@ -37,6 +37,9 @@ export type FakeDaemon = {
   /** Methods that were called, in order, without greetings. */
   calls: { method: string; params: unknown }[];
   handlers: FakeHandlers;
+  /** Hangs up on everyone and listens no more, until it is resumed. */
+  pause: () => Promise<void>;
+  resume: () => void;
   close: () => Promise<void>;
 };
 
@@ -73,7 +76,14 @@ export const makePlace = (): { dir: string; socket: string; env: Record<string, 
 export const startFakeDaemon = (handlers: FakeHandlers = {}): FakeDaemon => {
   const place = makePlace();
   const calls: FakeDaemon["calls"] = [];
-  const daemon: FakeDaemon = { ...place, calls, handlers, close: async () => {} };
+  const daemon: FakeDaemon = {
+    ...place,
+    calls,
+    handlers,
+    pause: async () => {},
+    resume: () => {},
+    close: async () => {},
+  };
 
   const run = (request: Request, call: Call<never>) => {
     if (request.method !== "system.hello") calls.push({ method: request.method, params: request.params });
@@ -102,21 +112,29 @@ export const startFakeDaemon = (handlers: FakeHandlers = {}): FakeDaemon => {
     return new Response(body, { headers: { "content-type": "application/x-ndjson" } });
   };
 
-  const server = Bun.serve({
-    unix: place.socket,
-    idleTimeout: 0,
-    fetch: async (incoming: globalThis.Request) => {
-      const request = (await incoming.json()) as Request;
-      if (streaming.has(request.method)) return stream(request, incoming.signal);
-      try {
-        const result = await run(request, { emit: () => {}, signal: incoming.signal });
-        return result instanceof Response ? result : Response.json({ jsonrpc: "2.0", id: request.id, result });
-      } catch (error) {
-        return Response.json(errorOf(request.id, error));
-      }
-    },
-  } as unknown as Parameters<typeof Bun.serve>[0]);
+  const serve = () =>
+    Bun.serve({
+      unix: place.socket,
+      idleTimeout: 0,
+      fetch: async (incoming: globalThis.Request) => {
+        const request = (await incoming.json()) as Request;
+        if (streaming.has(request.method)) return stream(request, incoming.signal);
+        try {
+          const result = await run(request, { emit: () => {}, signal: incoming.signal });
+          return result instanceof Response ? result : Response.json({ jsonrpc: "2.0", id: request.id, result });
+        } catch (error) {
+          return Response.json(errorOf(request.id, error));
+        }
+      },
+    } as unknown as Parameters<typeof Bun.serve>[0]);
+  let server = serve();
 
+  daemon.pause = async () => {
+    await server.stop(true);
+  };
+  daemon.resume = () => {
+    server = serve();
+  };
   daemon.close = async () => {
     await server.stop(true);
     rmSync(place.dir, { recursive: true, force: true });

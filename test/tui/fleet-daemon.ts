@@ -14,11 +14,14 @@ export type FleetDaemon = FakeDaemon & {
 export const startFleetDaemon = (given: readonly Vm[] = fleet): FleetDaemon => {
   const vms = new Map(given.map((vm) => [vm.id, vm]));
   const listeners = new Set<(event: Event) => void>();
+  const past: Event[] = [];
   let cursor = 100;
 
   const publish = (event: Event["event"]): void => {
     cursor++;
-    for (const listener of listeners) listener({ cursor, at: new Date().toISOString(), event });
+    const told = { cursor, at: new Date().toISOString(), event };
+    past.push(told);
+    for (const listener of listeners) listener(told);
   };
   const change = (id: string, over: Partial<Vm>): void => {
     const vm = vms.get(id);
@@ -64,7 +67,8 @@ export const startFleetDaemon = (given: readonly Vm[] = fleet): FleetDaemon => {
       if (follow) await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
       return { lines: 40 };
     },
-    "events.subscribe": async ({ follow = true }, { emit, signal }) => {
+    "events.subscribe": async ({ since = cursor, follow = true }, { emit, signal }) => {
+      for (const told of past) if (told.cursor > since) emit(told);
       if (!follow) return { cursor };
       listeners.add(emit);
       await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));

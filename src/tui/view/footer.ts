@@ -1,6 +1,6 @@
 // The rows at the bottom: a message or a failure, and the line of keys, the filter or a question.
 
-import { layoutOf } from "../layout.ts";
+import { layoutOf, NOTE_ROWS } from "../layout.ts";
 import { fitLine, type Line, printable, type Span, wrap } from "../line.ts";
 import type { Model, Verb } from "../model.ts";
 import { rowsOf } from "../select.ts";
@@ -46,7 +46,7 @@ const endings: Readonly<Record<Verb, string>> = {
   stop: "",
   restart: "",
   kill: " at once, without asking the guest",
-  delete: " with all its data",
+  delete: " with all data",
 };
 
 /** A question in one line: what is done, to whom, and what is lost. */
@@ -65,7 +65,7 @@ export const renderQuestion = (model: Model): Line | null => {
   const subject = vms.length === 1 || names.length <= room ? names : `${vms.length} VMs (${names.slice(0, room)}…)`;
   const up = vms.filter(({ state }) => state === "running" || state === "paused").length;
   const warning =
-    overlay.verb === "delete" && up > 0 ? (vms.length === 1 ? ", which runs" : `, of which ${up} run`) : "";
+    overlay.verb === "delete" && up > 0 ? (vms.length === 1 ? ", which runs," : `, of which ${up} run,`) : "";
   return [{ text: ` ${verb} ${subject}${warning}${endings[overlay.verb]}? y/N `, tone: "bad" }];
 };
 
@@ -100,7 +100,11 @@ const noticeLines = (model: Model): Line[] => {
   const { notice, size } = model;
   const { noticeRows } = layoutOf(model);
   if (notice === null) return [];
-  if (notice.kind === "note") return [[{ text: ` ${printable(notice.text)}`, tone: "accent" }]];
+  if (notice.kind === "note") {
+    return wrap(printable(notice.text), size.columns - 2, NOTE_ROWS).map((text) => [
+      { text: ` ${text}`, tone: "accent" },
+    ]);
+  }
   const { code, message, fix } = notice.report;
   const fixes = fix === null ? [] : wrap(printable(fix), size.columns - 7, 2);
   const body = wrap(printable(message), size.columns - 2, Math.max(1, noticeRows - 1 - fixes.length));

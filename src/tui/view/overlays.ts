@@ -108,27 +108,34 @@ const fieldLines = (form: Form, facts: FormFacts, columns: number): Line[] => {
   });
 };
 
+/** What is wrong with the field that is typed in, else with the first one that is wrong, in full. */
+const problemLines = (form: Form, facts: FormFacts, columns: number): Line[] | null => {
+  const problems = form.fields.map((each) => problemOf(form, each, facts));
+  const index = problems[form.focus] ? form.focus : problems.findIndex((problem) => problem !== null);
+  const problem = problems[index];
+  if (!problem) return null;
+  const text = `${form.fields[index]?.title}: ${printable(problem)}`;
+  return wrap(text, columns - 2, 2).map((line): Line => [{ text: ` ${line}`, tone: "bad" }]);
+};
+
 const renderForm = (model: Model, { form }: Of<"form">, facts: FormFacts): Line[] => {
   const { columns } = model.size;
   const isCreate = form.kind === "create";
-  const isWrong = form.fields.some((each) => problemOf(form, each, facts) !== null);
   const isRunning = form.vm !== null && form.fields.length === 1;
+  const isRunningLine: Line = [{ text: " Its name and size can be changed while it is stopped.", tone: "faint" }];
+  const enter: Line = [
+    { text: " Enter", tone: "strong" },
+    { text: isCreate ? " creates it" : " changes it" },
+    { text: "   Tab, arrows move and choose   Ctrl-U empties a field", tone: "faint" },
+  ];
   return fill(
     [
       titled(isCreate ? "Create a VM" : `Change ${printable(form.vm?.name ?? "")}`, "Esc closes", columns),
       [],
       ...fieldLines(form, facts, columns),
       [],
-      ...(isRunning
-        ? [[{ text: " Its name and size can be changed while it is stopped.", tone: "faint" } as const]]
-        : []),
-      isWrong
-        ? [{ text: " What is marked is not right yet.", tone: "bad" }]
-        : [
-            { text: " Enter", tone: "strong" },
-            { text: isCreate ? " creates it" : " changes it" },
-            { text: "   Tab, arrows move and choose   Ctrl-U empties a field", tone: "faint" },
-          ],
+      ...(isRunning ? [isRunningLine] : []),
+      ...(problemLines(form, facts, columns) ?? [enter]),
     ],
     model,
   );

@@ -99,6 +99,8 @@ const NAME_MIN = 14;
 /** The name has at least this much before the state gets room for its step. */
 const NAME_GOOD = 22;
 const NAME_MAX = 36;
+/** The state is told in full first, then there is room for a step and how long it takes. */
+const STATE_GOOD = 16;
 const STATE_WIDE = 26;
 const MARK = 2;
 
@@ -117,8 +119,10 @@ const planColumns = (width: number): Plan => {
     chosen.add(column);
     room -= column.width + 1;
   }
-  const longer = Math.min(Math.floor(room / 2), NAME_GOOD - NAME_MIN);
-  const wider = Math.min(room - longer, STATE_WIDE - 10);
+  const state = columns.find(({ title }) => title === "STATE")?.width ?? 0;
+  const first = Math.min(room, STATE_GOOD - state);
+  const longer = Math.min(room - first, NAME_GOOD - NAME_MIN);
+  const wider = Math.min(room - longer, STATE_WIDE - state);
   const plan = {
     columns: columns
       .filter((column) => chosen.has(column))
