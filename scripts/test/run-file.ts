@@ -65,13 +65,17 @@ export const runTestFile = async (file: string, options: RunOptions): Promise<Fi
     isLate = true;
     killGroup(child.pid, "SIGKILL");
   }, group.fileTimeoutMs);
-  const read = async (stream: ReadableStream<Uint8Array> | undefined) =>
-    stream ? await new Response(stream).text() : "";
+  const said: string[] = [];
+  const read = async (stream: ReadableStream<Uint8Array> | undefined) => {
+    const decoder = new TextDecoder();
+    for await (const chunk of stream ?? []) said.push(decoder.decode(chunk, { stream: true }));
+  };
   // A process that the file left behind may hold the pipes open for ever, so the end of the file is what counts.
-  const texts = Promise.all([read(child.stdout as never), read(child.stderr as never)]);
+  const whole = Promise.all([read(child.stdout as never), read(child.stderr as never)]);
   await child.exited;
   clearTimeout(timer);
-  const output = await Promise.race([texts.then((parts) => parts.join("")), Bun.sleep(2000).then(() => "")]);
+  await Promise.race([whole, Bun.sleep(2000)]);
+  const output = said.join("");
   killGroup(child.pid, "SIGKILL");
   running.delete(child.pid);
   const counts = readCounts(report) ?? { passed: 0, failed: 0, skipped: [] };

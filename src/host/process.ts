@@ -51,14 +51,16 @@ export const runOnTerminal = async (
   argv: readonly string[],
   options: { env?: Readonly<Record<string, string | undefined>> } = {},
 ): Promise<number> => {
-  const child = Bun.spawn([...argv], {
-    ...(options.env ? { env: { ...options.env } } : {}),
-    stdio: ["inherit", "inherit", "inherit"],
-  });
-  const handOn = (signal: NodeJS.Signals) => void child.kill(signal);
+  let child: Bun.Subprocess | null = null;
+  const handOn = (signal: NodeJS.Signals) => void child?.kill(signal);
   const handed: NodeJS.Signals[] = ["SIGINT", "SIGQUIT", "SIGTERM", "SIGHUP"];
+  // Before the program runs: a signal that comes with its first breath must not end us and leave it behind.
   for (const signal of handed) process.on(signal, handOn);
   try {
+    child = Bun.spawn([...argv], {
+      ...(options.env ? { env: { ...options.env } } : {}),
+      stdio: ["inherit", "inherit", "inherit"],
+    });
     await child.exited;
     return shellExitCode(child.exitCode, child.signalCode);
   } finally {
