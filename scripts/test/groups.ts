@@ -61,7 +61,6 @@ const places: readonly [prefix: string, group: GroupName][] = [
   ["test/crash/", "host"],
   ["test/cli/", "host"],
   ["test/tui/terminal.test.ts", "host"],
-  ["test/tui/", "host"],
   ["test/image/", "host"],
   ["test/make/", "host"],
 ];
