@@ -97,7 +97,7 @@ const columns: readonly Column[] = [
 
 const NAME_MIN = 14;
 /** The name has at least this much before the state gets room for its step. */
-const NAME_GOOD = 22;
+const NAME_GOOD = 20;
 const NAME_MAX = 36;
 /** The state is told in full first, then there is room for a step and how long it takes. */
 const STATE_GOOD = 16;
