@@ -184,10 +184,7 @@ static void send_signal(int signal_number) {
 static void take_message(const struct message *message) {
   const uint8_t *bytes = message->bytes;
   if (message->tag == EXEC_STDIN) {
-    if (message->length > sizeof ring - ring_used) {
-      end_command();
-      wire_end("more input than was asked for");
-    }
+    if (message->length > sizeof ring - ring_used) wire_end("more input than was asked for");
     size_t at = (ring_start + ring_used) % sizeof ring, first = sizeof ring - at;
     if (first > message->length) first = message->length;
     memcpy(ring + at, bytes, first);
@@ -280,11 +277,8 @@ void exec_work(const uint8_t *given, size_t length) {
   fields = given;
   fields_length = length;
   signal(SIGPIPE, SIG_IGN);
-  const char *refusal = start();
-  if (refusal != NULL) {
-    end_command();
-    wire_end(refusal);
-  }
   wire_abandoned = end_command;
+  const char *refusal = start();
+  if (refusal != NULL) wire_end(refusal);
   carry();
 }

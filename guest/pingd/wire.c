@@ -133,5 +133,6 @@ void wire_end(const char *error) {
   put_word(RELAY_END, length);
   put_raw(error, length);
   flush_all();
+  if (error != NULL && wire_abandoned != NULL) wire_abandoned();
   _exit(0);
 }

@@ -32,7 +32,7 @@ bool wire_next(struct message *message);
 /* Waits for the next message; false once there can be none. */
 bool wire_wait(struct message *message);
 
-/* Called in place of ending at once when the helper has let go of the stream. */
+/* Called before the process ends in any other way than well. */
 extern void (*wire_abandoned)(void);
 
 /* Waits until all has left, says that the stream is over, with an error or NULL, and ends the process. */

@@ -328,16 +328,23 @@ describe.skipIf(problem !== null)(`exec${problem === null ? "" : ` (skipped: ${p
     expect((await exec("true")).exitCode).toBe(0);
   });
 
-  test("a message beyond all measure ends its stream alone", async () => {
+  test("a message beyond all measure ends its stream and its command alone", async () => {
     const stream = await openClientStream({
       socket: host.socket,
       vm: "web",
       kind: "exec",
-      fields: execFields({ argv: ["sleep", "60"], user: ME }),
+      fields: execFields({ argv: ["sh", "-c", "echo $$; exec sleep 60"], user: ME }),
     });
+    const pid = Number(
+      Buffer.from((await stream.read()) ?? [])
+        .subarray(5)
+        .toString(),
+    );
+    expect(isAlive(pid)).toBe(true);
     await stream.write(Uint8Array.of(1, 255, 255, 255, 255));
     await expect(stream.read()).rejects.toThrow("beyond all measure");
     expect((await exec("true")).exitCode).toBe(0);
+    await until("its command is gone", () => !isAlive(pid), 10_000);
   });
 
   test("noise on the daemon's socket is refused and closed", async () => {
