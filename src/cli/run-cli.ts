@@ -1,10 +1,12 @@
 // Runs one line: finds its command, parses it, does it, tells a failure, and answers the exit code.
+
 import { type Application, type CommandContext, proposeCompletions, run } from "@stricli/core";
 import { EXIT, fail } from "../spec/errors.ts";
 import { buildCommandApp, buildWholeApp, type LineFault, type ParserPort } from "./app.ts";
 import { fenceRest, hoistGlobalFlags, normalizeFlags, type Resolved, resolveCommand, wantsJson } from "./arguments.ts";
 import { type CommandData, kebab, spellPath } from "./command-data.ts";
 import { commands, groups } from "./command-table.ts";
+import { withEnvironment } from "./environment.ts";
 import { tellFailure } from "./failure.ts";
 import type { Complete } from "./parameters.ts";
 import type { Invocation, Session } from "./session.ts";
@@ -60,7 +62,7 @@ const parse = async (
     },
     onCommand: async (invocation) => {
       try {
-        exitCode = await dispatch(session, invocation);
+        exitCode = await dispatch(session, withEnvironment(invocation, session.env));
       } catch (error) {
         failure = error;
       }
