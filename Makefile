@@ -12,7 +12,7 @@ sources := $(shell find src -type f) package.json bun.lock scripts/build.ts
 helpers := $(OUT)/banger-shim $(OUT)/banger-tsc \
   $(OUT)/guest/banger-init $(OUT)/guest/banger-initramfs-init $(OUT)/guest/banger-vsock-pingd
 
-.PHONY: help run test check build bench clean products
+.PHONY: help run test check build bench lab lab-shell clean products
 
 help:
 	@echo 'make run     set this machine up, build, boot a VM named hello and run a command in it'
@@ -20,6 +20,7 @@ help:
 	@echo 'make build   build/banger, bangerd and banger-root, and the native helpers'
 	@echo 'make check   format, lint, types, architecture, generated files, fast tests'
 	@echo 'make bench   measure, and write build/bench.json'
+	@echo 'make lab     run guests on a real KVM host that is a virtual machine itself, Firecracker where it is found'
 	@echo 'make clean   remove what was built'
 
 run:
@@ -42,6 +43,16 @@ bench:
 	@scripts/setup.sh test
 	@$(MAKE) products
 	@$(BUN) bench/main.ts
+
+lab:
+	@scripts/setup.sh test
+	@$(MAKE) products
+	@$(BUN) scripts/lab/test.ts
+
+lab-shell:
+	@scripts/setup.sh test
+	@$(MAKE) products
+	@$(BUN) scripts/lab/shell.ts
 
 clean:
 	rm -rf build banger
