@@ -12,7 +12,8 @@ export type DaemonLaunch = {
 };
 
 const RETRY_MS = 5;
-const START_TIMEOUT_MS = 10_000;
+/** On a quiet machine a tenth of a second; one that is emulated, or reads the executable from a cold disk, has been seen to need more than ten. */
+const START_TIMEOUT_MS = 30_000;
 const TAIL_BYTES = 4096;
 
 const sizeOf = (path: string): number => {
