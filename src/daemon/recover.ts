@@ -53,6 +53,13 @@ const renewNetwork = async (
     .map((operation) => StartPlan.parse(operation.plan).network);
   const isOurs = found.some(({ recovery }) => recovery.action !== "none");
   if (!isOurs) return;
+  const [first] = places;
+  // Before the rules, which lead guests' questions to the port where this daemon answers: its predecessor's is closed.
+  if (first) {
+    await context.names
+      .serveGuests(first.gateway, caller.requestedBy)
+      .catch((error) => context.log.warn("guests' names are not answered", { detail: describeUnknown(error) }));
+  }
   await context.network
     .ensure(places, caller.requestedBy)
     // Without the privileged helper the VMs still run on the rules they have.

@@ -74,6 +74,10 @@ suite(`crashes${obstacle === null ? "" : ` (${obstacle})`}`, () => {
       expect(after).toEqual({ ...before, diskUsedMiB: after.diskUsedMiB, vmmReason: after.vmmReason });
       expect(await banger.daemonPid()).not.toBe(killed as number);
       expect(await echo("adopted")).toBe("adopted");
+      // Its questions went to the daemon that is gone: the new one has to answer them.
+      expect(await banger.guest("vm", "timeout 60 getent ahostsv4 vm.vm")).toContain(
+        before.addresses[0]?.address as string,
+      );
       expect(await banger.audit()).toEqual({ clean: true, findings: [] });
       expect((await banger.json<Output<"vm.ping">>(["vm", "ping", "vm"])).name).toBe("vm");
       session.stdin.end();

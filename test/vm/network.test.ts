@@ -235,10 +235,11 @@ suite(`guests on a network${obstacle === null ? "" : ` (${obstacle})`}`, () => {
         "a",
         "sudo systemctl stop 'banger-vsock-[p]ingd.service'; sudo pkill -KILL -f 'vsock-[p]ingd'; true",
       );
+      const bootId = await banger.guest("a", "tr -d - < /proc/sys/kernel/random/boot_id");
       await banger.ok(["stop", "a"]);
       expect((await banger.show("a")).lastEnd?.cause).toBe("stopped");
       await banger.ok(["start", "a"]);
-      const before = await banger.guest("a", "sudo journalctl -q -b -1 -n 400 --no-pager");
+      const before = await banger.guest("a", `sudo journalctl -q -n 400 --no-pager _BOOT_ID=${bootId}`);
       expect(before).toMatch(/Power key pressed|Powering off/);
       expect(await banger.guest("a", "cat /var/tmp/first-boot")).toBe("ran");
       await until(
