@@ -98,6 +98,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   engine: [],
   client: [],
   cli: ["@stricli/core", "@clack/prompts"],
+  tui: ["ink", "react"],
 };
 
 const isAllowed = ({ from, to, isTypeOnly }: Arrow): boolean => {

@@ -40,7 +40,7 @@ export const bindings = [
   { scope: everywhere, keys: ["D"], action: "start-daemon", help: "start the daemon when it is away" },
   { scope: everywhere, keys: ["q", "ctrl-c"], action: "leave", help: "leave; VMs go on running" },
   { scope: vms, keys: ["enter"], action: "details", help: "details of the VM, and back" },
-  { scope: vms, keys: ["left", "h"], action: "previous-detail", help: "the details before" },
+  { scope: vms, keys: ["left"], action: "previous-detail", help: "the details before" },
   { scope: vms, keys: ["right"], action: "next-detail", help: "the next details: overview, start, events, console" },
   { scope: vms, keys: ["/"], action: "filter", help: "filter by name, state, image, address, label" },
   { scope: vms, keys: ["o"], action: "sort", help: "sort by the next column" },

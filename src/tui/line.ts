@@ -97,9 +97,17 @@ export const coloured: Palette = {
   accent: "36",
 };
 
+/** Without the space at its end that nobody sees: what is drawn is work, and half a screen is often empty. */
+const withoutEnd = (line: Line): Line => {
+  const end = line.findLastIndex(({ text, isInverse }) => isInverse || text.trimEnd() !== "");
+  const last = line[end];
+  if (last === undefined) return [{ text: " " }];
+  return last.isInverse ? line.slice(0, end + 1) : [...line.slice(0, end), { ...last, text: last.text.trimEnd() }];
+};
+
 /** The line with SGR sequences (ECMA-48 §8.3.117); the terminal's own foreground and background stay what they are. */
 export const paintLine = (line: Line, palette: Palette): string =>
-  line
+  withoutEnd(line)
     .map(({ text, tone = "plain", isInverse = false }) => {
       // Faint and coloured text on an inverted row is hard to read: there the inversion alone speaks.
       const codes = isInverse ? "7" : palette[tone];

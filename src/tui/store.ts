@@ -14,8 +14,8 @@ export type Store = {
   subscribe: (listener: () => void) => () => void;
 };
 
-/** What comes from the daemon is drawn at most this often; keys are drawn at once. */
-const FRAME_MS = 33;
+/** What comes from the daemon is drawn so much later, so that a change and its details are one frame; keys are drawn at once. */
+const FRAME_MS = 100;
 
 const isSame = (one: Frame, other: Frame): boolean =>
   one.length === other.length && one.every((line, index) => line === other[index]);

@@ -23,7 +23,7 @@ export type TuiOptions = {
 };
 
 const TICK_MS = 1000;
-const SAMPLE_MS = 2000;
+const SAMPLE_MS = 3000;
 /** A program that ended so soon has said something that must be read. */
 const HASTY_MS = 2000;
 const SSH_FAILED = 255;

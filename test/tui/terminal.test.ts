@@ -75,7 +75,7 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
     terminal.typeText("Web");
     await terminal.shows("write it in lower case");
     terminal.press("Escape");
-    await terminal.shows("1 VMs 5");
+    await terminal.shows(" VMs 5 ");
     terminal.typeText("q");
     expect(await terminal.shows("left with 0")).not.toContain("10.77.5.3");
     await expectGivenBack();

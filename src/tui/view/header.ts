@@ -29,8 +29,8 @@ export const renderTabs = (model: Model): Line => {
   const left: Line = [
     { text: " banger ", tone: "strong" },
     { text: " " },
-    ...tab(`1 VMs${countOf(vms?.size)}`, model.tab === "vms"),
-    ...tab(`2 Images${countOf(images?.length)}`, model.tab === "images"),
+    ...tab(`VMs${countOf(vms?.size)}`, model.tab === "vms"),
+    ...tab(`Images${countOf(images?.length)}`, model.tab === "images"),
   ];
   return spread(left, [linkSpan(model)], size.columns);
 };
