@@ -129,6 +129,22 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
     await terminal.lacks("daemon away");
   }, 60_000);
 
+  test("a daemon that is slow to answer holds up no key", async () => {
+    const answer = Promise.withResolvers<void>();
+    daemon.handlers["vm.list"] = async () => {
+      await answer.promise;
+      return [...daemon.vms.values()];
+    };
+    open();
+    await terminal.shows("Loading");
+    terminal.typeText("?");
+    await terminal.shows("done to all marked");
+    terminal.press("Escape");
+    await terminal.shows("Loading");
+    answer.resolve();
+    await terminal.shows("10.77.5.3");
+  }, 60_000);
+
   test("a failure shows its code, its cause and its fix until it is closed", async () => {
     const { fail } = await import("../../src/spec/errors.ts");
     daemon.handlers["vm.start"] = () => {
