@@ -81,6 +81,7 @@ const openRemote = async (
   const stream = await openClientStream({
     socket: access.socket,
     vm: access.id,
+    name: access.name,
     kind,
     fields: { ...fields, user: user ?? access.user },
   });

@@ -54,7 +54,13 @@ export const startExec = async (
     throw invalid(
       `the command and its environment are longer than ${EXEC_FIELDS_MAX_BYTES} bytes; send the rest by its input`,
     );
-  const stream = await openClientStream({ socket: access.socket, vm: access.id, kind: "exec", fields });
+  const stream = await openClientStream({
+    socket: access.socket,
+    vm: access.id,
+    name: access.name,
+    kind: "exec",
+    fields,
+  });
   const run = runExec(stream, { vm: access.name, onOutput: given.onOutput });
   return { name: access.name, run, abort: stream.abort };
 };

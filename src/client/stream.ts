@@ -19,7 +19,9 @@ export type ClientStream = {
 const UNREAD_MAX_BYTES = 512 * 1024;
 
 /** Errors: RemoteError as vm.stream, and what the guest refuses; daemon.stream_ended. */
-export const openClientStream = async (options: StreamRequest & { socket: string }): Promise<ClientStream> => {
+export const openClientStream = async (
+  options: StreamRequest & { socket: string /** What the VM is called in errors. */; name?: string },
+): Promise<ClientStream> => {
   const { vm, kind, fields } = options;
   const reader = createMessageReader();
   const unread: Uint8Array[] = [];
@@ -41,7 +43,7 @@ export const openClientStream = async (options: StreamRequest & { socket: string
     arrived?.();
     drained?.();
   };
-  const streamEnded = () => fail("daemon.stream_ended", { vm, what: kind });
+  const streamEnded = () => fail("daemon.stream_ended", { vm, what: `${kind} on ${options.name ?? vm}` });
 
   const take = (tag: number, bytes: Uint8Array): void => {
     if (tag === STREAM_TAG.begin) began.resolve();

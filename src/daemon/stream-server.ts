@@ -151,6 +151,7 @@ export const serveStreams = (options: {
       peer.name = `${request.kind} on ${request.vm}`;
       const { vm, stream } = await options.open(request);
       peer.vm = vm;
+      peer.name = `${request.kind} on ${vm}`;
       peer.stream = stream;
       // The client may have gone while the stream was opened.
       if (peer.isOver) return stream.abort("the client went away");
@@ -225,7 +226,7 @@ export const serveStreams = (options: {
       for (const socket of [...peers]) {
         const { stream, vm, name } = socket.data;
         stream?.abort("bangerd stops");
-        void refuse(socket, fail("daemon.stream_ended", { vm: vm || "the VM", what: name || "the stream" }));
+        void refuse(socket, fail("daemon.stream_ended", { vm, what: name || "a stream" }));
       }
     },
   };

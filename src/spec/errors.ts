@@ -315,7 +315,7 @@ export const errors = {
     exit: EXIT.daemon,
   }),
   "daemon.stream_ended": entry<{ vm: string; what: string }>({
-    message: ({ vm, what }) => `bangerd was stopped or restarted, which ended ${what} (${vm}).`,
+    message: ({ what }) => `bangerd was stopped or restarted, which ended ${what}.`,
     fix: () => "run it again; bangerd starts by itself",
     exit: EXIT.daemon,
   }),
