@@ -37,7 +37,8 @@ let root = "";
 
 beforeAll(() => {
   ({ program, directory: buildDirectory } = buildSanitizedInit());
-});
+  // A compiler under sanitizers on a busy machine.
+}, 60_000);
 afterAll(() => rmSync(buildDirectory, { recursive: true }));
 beforeEach(() => {
   root = freshRoot();
