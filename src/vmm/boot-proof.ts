@@ -1,5 +1,12 @@
 // The smallest guest that proves virtualisation: an initramfs whose init sleeps, speaks and reboots, to be run by an ordinary kernel.
+import { hasCode } from "../spec/errors.ts";
 import { type CpioMember, renderCpio } from "./cpio.ts";
+import type { ProbeOptions } from "./driver.ts";
+
+/** A guest on KVM needs a second; one on a KVM that is itself emulated, on a busy machine, has been seen to need more than twenty. */
+const PROOF_TIMEOUT_MS = 90_000;
+/** A kernel says its version long before that. One that has said nothing by now will not: a KVM that cannot run it hangs at once. */
+const SILENCE_TIMEOUT_MS = 12_000;
 
 /** What the guest prints on its console once it runs in user mode and a timer has fired. */
 export const PROOF_LINE = "banger-proof: user mode";
@@ -56,4 +63,41 @@ export const renderProofInitramfs = (): Buffer => {
     { name: "init", mode: 0o100755, content: renderInit() },
   ];
   return renderCpio(members);
+};
+
+/** How a run of the proof went. */
+export type ProofRun = { stdout: string; stderr: string; exitCode: number } | "silent" | "timeout";
+
+/** What a proof that had to be ended says of KVM. Pure. */
+export const describeStall = (run: "silent" | "timeout"): string => {
+  const what =
+    run === "silent"
+      ? `said nothing in ${SILENCE_TIMEOUT_MS / 1000} s`
+      : `did not get to user mode in ${PROOF_TIMEOUT_MS / 1000} s`;
+  return `/dev/kvm is there, but a kernel started on it ${what}`;
+};
+
+/** Runs it to its end, its deadline, or until it has been silent for too long: its kernel must speak early on the console, which is stdout. */
+export const runProof = async (
+  argv: readonly string[],
+  options: Pick<ProbeOptions, "processes" | "signal">,
+): Promise<ProofRun> => {
+  const silence = new AbortController();
+  const timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
+  try {
+    return await options.processes.runCommand({
+      argv,
+      timeoutMs: PROOF_TIMEOUT_MS,
+      signal: AbortSignal.any([options.signal, silence.signal]),
+      keepBytes: 65_536,
+      onLine: () => clearTimeout(timer),
+    });
+  } catch (error) {
+    options.signal.throwIfAborted();
+    if (silence.signal.aborted) return "silent";
+    if (hasCode(error, "operation.timeout")) return "timeout";
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 };

@@ -162,8 +162,8 @@ describe("the proof of KVM with Firecracker", () => {
     expect(ended("Linux version 6.18\r\n").isProved).toBe(false);
     expect(ended("", "", 148).reason).toContain("148 (a system call that its seccomp filter forbids)");
     expect(ended("", "Error: Kvm: permission denied\nmore", 1).reason).toEndWith(": Error: Kvm: permission denied");
-    expect(decideProof("silent").reason).toContain("said nothing in 8 s");
-    expect(decideProof("timeout").reason).toContain("did not get to user mode in 20 s");
+    expect(decideProof("silent").reason).toContain("said nothing in 12 s");
+    expect(decideProof("timeout").reason).toContain("did not get to user mode in 90 s");
   });
 
   test("is not tried where there is no device, or none that may be opened", async () => {

@@ -55,7 +55,7 @@ describe("the proof of KVM", () => {
     expect(ended(`[ 0.1] noise\r\n${PROOF_LINE}\r\n`).isProved).toBe(true);
     expect(ended("Probing EDD (edd=off to disable)... ok\r\n").isProved).toBe(false);
     expect(ended("").reason).toContain("exit code 0");
-    expect(decideProof("timeout").reason).toContain("did not get to user mode in 10 s");
+    expect(decideProof("timeout").reason).toContain("did not get to user mode in 90 s");
   });
 
   test("quotes QEMU's first error, not its warnings or its name", () => {

@@ -1,7 +1,7 @@
 // Decides whether Firecracker runs guests on this host: it is found, and a tiny guest was booted on it.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { describeUnknown, hasCode } from "../../spec/errors.ts";
-import { PROOF_LINE, renderProofInitramfs } from "../boot-proof.ts";
+import { describeUnknown } from "../../spec/errors.ts";
+import { describeStall, PROOF_LINE, type ProofRun, renderProofInitramfs, runProof } from "../boot-proof.ts";
 import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
 import { findKvmObstacle } from "../kvm-device.ts";
 import { memoryOf } from "../remembered.ts";
@@ -10,10 +10,6 @@ import { examineFirecracker, findFirecracker, identityOf, searchPlaces } from ".
 import { nameExitCode } from "./exit-codes.ts";
 import { seccompArguments } from "./launch.ts";
 
-/** A guest on KVM needs a second; one on a KVM that is itself emulated has been seen to need eight. */
-const PROOF_TIMEOUT_MS = 20_000;
-/** A kernel says its version long before that. One that has said nothing by now will not: a KVM that cannot run it hangs at once. */
-const SILENCE_TIMEOUT_MS = 8000;
 const PROOF_MEMORY_MIB = 256;
 
 /** The machine that proves KVM: a kernel that VMs here use, and an initramfs that speaks and reboots. Pure. */
@@ -45,18 +41,9 @@ const complaintOf = (output: string): string =>
     .map((line) => line.trim())
     .find((line) => /\berror\b/i.test(line)) ?? "";
 
-/** How a run of the proof went. */
-export type ProofRun = { stdout: string; stderr: string; exitCode: number } | "silent" | "timeout";
-
 /** What a run of the proof means. Pure. */
 export const decideProof = (result: ProofRun): Verdict => {
-  if (result === "silent" || result === "timeout") {
-    const what =
-      result === "silent"
-        ? `said nothing in ${SILENCE_TIMEOUT_MS / 1000} s`
-        : `did not get to user mode in ${PROOF_TIMEOUT_MS / 1000} s`;
-    return { isProved: false, reason: `/dev/kvm is there, but a kernel started on it ${what}` };
-  }
+  if (result === "silent" || result === "timeout") return { isProved: false, reason: describeStall(result) };
   const { stdout, stderr, exitCode } = result;
   if (stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
   const name = nameExitCode(exitCode);
@@ -68,28 +55,6 @@ export const decideProof = (result: ProofRun): Verdict => {
 };
 
 type ProofOptions = Pick<ProbeOptions, "cacheDir" | "processes" | "signal"> & { kernel: string };
-
-/** Runs it to its end, its deadline, or until it has been silent for too long. */
-const runProof = async (argv: readonly string[], options: ProofOptions): Promise<ProofRun> => {
-  const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
-  try {
-    return await options.processes.runCommand({
-      argv,
-      timeoutMs: PROOF_TIMEOUT_MS,
-      signal: AbortSignal.any([options.signal, silence.signal]),
-      keepBytes: 65_536,
-      onLine: () => clearTimeout(timer),
-    });
-  } catch (error) {
-    options.signal.throwIfAborted();
-    if (silence.signal.aborted) return "silent";
-    if (hasCode(error, "operation.timeout")) return "timeout";
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
-};
 
 /** Boots `kernel` itself: anything simpler would be believed too easily, since some KVMs run the first part of a kernel and nothing after that. */
 export const proveFirecracker = async (binary: VmmBinary, options: ProofOptions): Promise<Verdict> => {

@@ -1,7 +1,7 @@
 // Finds QEMU on this host, and whether KVM really runs guests for it.
 import { access, constants, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { describeUnknown, hasCode } from "../../spec/errors.ts";
-import { PROOF_LINE, renderProofInitramfs } from "../boot-proof.ts";
+import { describeUnknown } from "../../spec/errors.ts";
+import { describeStall, PROOF_LINE, type ProofRun, renderProofInitramfs, runProof } from "../boot-proof.ts";
 import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
 import { findKvmObstacle } from "../kvm-device.ts";
 import { memoryOf } from "../remembered.ts";
@@ -14,8 +14,6 @@ const FIRMWARE_DIRS = ["/usr/local/share/qemu", "/usr/share/qemu", "/usr/share/q
 /** microvm has ACPI since 5.2, and with it a power button. */
 const OLDEST = [5, 2] as const;
 const VERSION_TIMEOUT_MS = 5000;
-/** A guest on KVM needs a second, on a busy host several; where KVM is itself emulated it takes longer than it is worth. */
-const PROOF_TIMEOUT_MS = 10_000;
 const PROOF_MEMORY_MIB = 256;
 
 /** The version in what `qemu-system-x86_64 --version` prints; null when it is something else. */
@@ -69,7 +67,7 @@ export const renderProofArgv = (binary: VmmBinary, files: { kernel: string; init
   ...machineArguments({ binary, accelerator: "kvm", tscKhz: null, vcpus: 1, memoryMiB: PROOF_MEMORY_MIB }),
   ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
   ...["-kernel", files.kernel, "-initrd", files.initramfs],
-  ...["-append", "console=ttyS0 quiet loglevel=1 panic=-1 reboot=t rdinit=/init"],
+  ...["-append", "console=ttyS0 earlyprintk=ttyS0 loglevel=6 panic=-1 reboot=t rdinit=/init"],
   ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
 ];
 
@@ -84,14 +82,8 @@ const isVerdict = (value: unknown): value is Verdict =>
   typeof value.reason === "string";
 
 /** What a run of the proof means; null when it says nothing about KVM. */
-export const decideProof = (result: { stdout: string; stderr: string; exitCode: number } | "timeout"): Verdict => {
-  if (result === "timeout") {
-    const waited = `${PROOF_TIMEOUT_MS / 1000} s`;
-    return {
-      isProved: false,
-      reason: `/dev/kvm is there, but a kernel started on it did not get to user mode in ${waited}`,
-    };
-  }
+export const decideProof = (result: ProofRun): Verdict => {
+  if (result === "silent" || result === "timeout") return { isProved: false, reason: describeStall(result) };
   if (result.stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
   const detail = complaintOf(result.stderr) || `it ended with exit code ${result.exitCode}`;
   return { isProved: false, reason: `/dev/kvm is there, but no guest boots on it: ${detail}` };
@@ -108,14 +100,7 @@ const proveKvm = async (binary: VmmBinary, kernel: string, options: ProbeOptions
     const initramfs = `${directory}/initramfs`;
     await writeFile(initramfs, renderProofInitramfs());
     const argv = renderProofArgv(binary, { kernel, initramfs });
-    const { signal } = options;
-    const result = await options.processes
-      .runCommand({ argv, timeoutMs: PROOF_TIMEOUT_MS, signal, keepBytes: 65_536 })
-      .catch((error: unknown) => {
-        if (hasCode(error, "operation.timeout")) return "timeout" as const;
-        throw error;
-      });
-    return decideProof(result);
+    return decideProof(await runProof(argv, options));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
