@@ -9,6 +9,7 @@ import type { Store } from "../store/store.ts";
 import type { KernelFiles } from "../vmm/driver.ts";
 import { buildImage, undoImageOperations } from "./build.ts";
 import type { ImageService } from "./image-service.ts";
+import { parseKernelEnvironment } from "./kernels.ts";
 import { registerImage } from "./register.ts";
 
 export type ImageContext = {
@@ -30,7 +31,14 @@ export const kernelFilesOf = async (files: FilePort, kernel: KernelRecord): Prom
   const file = (name: string) => (present.has(name) ? `${kernel.dir}/${name}` : null);
   const binary = file("vmlinux") ?? file("vmlinuz");
   if (binary === null) return null;
-  return { kernel: binary, initramfs: file("initramfs"), modules: file("modules.squashfs"), cmdline: kernel.cmdline };
+  const environment = parseKernelEnvironment((await files.read(`${kernel.dir}/kernel.env`)) ?? "");
+  return {
+    kernel: binary,
+    initramfs: file("initramfs"),
+    modules: file("modules.squashfs"),
+    cmdline: kernel.cmdline,
+    cmdlineEmulated: (environment.get("cmdline_emulated") ?? "").split(" ").filter(Boolean),
+  };
 };
 
 export const createImageService = (context: ImageContext): ImageService & { anyKernel: () => string | null } => {

@@ -12,7 +12,7 @@ const ID_DIGITS = 16;
 /** Moves a directory that a kernel script made to its place; the same kernel is kept once. */
 export const keepKernel = async (context: ImageContext, built: string): Promise<KernelRecord> => {
   const { store, host, paths } = context;
-  const environment = parseEnvironment((await host.files.read(`${built}/kernel.env`)) ?? "");
+  const environment = parseKernelEnvironment((await host.files.read(`${built}/kernel.env`)) ?? "");
   const release = environment.get("release");
   if (release === undefined) throw fail("vmm.kernel_unusable", { path: built, detail: "kernel.env names no release" });
   const id = (await hashFiles(parts.map((name) => `${built}/${name}`))).slice(0, ID_DIGITS);
@@ -31,7 +31,8 @@ export const keepKernel = async (context: ImageContext, built: string): Promise<
   return record;
 };
 
-const parseEnvironment = (text: string): ReadonlyMap<string, string> =>
+/** `name=value` lines of a kernel object's kernel.env, as images/debian-kernel.sh writes them. */
+export const parseKernelEnvironment = (text: string): ReadonlyMap<string, string> =>
   new Map(
     text
       .split("\n")

@@ -24,6 +24,8 @@ export type KernelFiles = {
   modules: string | null;
   /** What this kernel wants on its command line besides the boot contract's. */
   cmdline: readonly string[];
+  /** … and what makes it bearable where every instruction is emulated; harmful to nobody, but for real processors a loss. */
+  cmdlineEmulated?: readonly string[];
 };
 
 /** Everything a driver may use to render a launch; nothing is looked up later. */
