@@ -67,3 +67,46 @@ export const runOnTerminal = async (
     for (const signal of handed) process.off(signal, handOn);
   }
 };
+
+export type CarriedProgram = {
+  /** Types into it. */
+  write: (text: string) => void;
+  resize: (size: { columns: number; rows: number }) => void;
+  /** The exit code, 128+n after signal n, once everything it wrote was handed over. */
+  exited: Promise<number>;
+};
+
+/** How long what a program wrote last may take to arrive after its end. */
+const LAST_OUTPUT_MS = 300;
+
+/**
+ * Runs a program on a terminal of its own, which the caller carries to and from the user's: for one who has been reading the
+ * user's terminal. Of two readers each gets some of the keys, and Bun has no way to stop the first one (a read under way stays).
+ */
+export const carryOnTerminal = (request: {
+  argv: readonly string[];
+  columns: number;
+  rows: number;
+  onOutput: (bytes: Uint8Array) => void;
+}): CarriedProgram => {
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const terminal = new Bun.Terminal({
+    cols: request.columns,
+    rows: request.rows,
+    name: process.env.TERM ?? "xterm",
+    data: (_, bytes) => request.onOutput(bytes),
+    exit: () => resolve(),
+  });
+  const child = Bun.spawn([...request.argv], { terminal });
+  const finish = async (): Promise<number> => {
+    await child.exited;
+    await Promise.race([ended, Bun.sleep(LAST_OUTPUT_MS)]);
+    terminal.close();
+    return shellExitCode(child.exitCode, child.signalCode);
+  };
+  return {
+    write: (text) => void terminal.write(text),
+    resize: ({ columns, rows }) => terminal.resize(columns, rows),
+    exited: finish(),
+  };
+};

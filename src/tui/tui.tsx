@@ -1,11 +1,11 @@
 // Runs the terminal UI: opens the screen and the line to the daemon, does what the model asks for, and gives the terminal back.
 import { render } from "ink";
 import type { DaemonClient } from "../client/connect.ts";
-import { runOnTerminal } from "../host/process.ts";
 import { EXIT } from "../spec/errors.ts";
 import { App, type TerminalControl } from "./app.tsx";
 import { openDaemonLink } from "./daemon-link.ts";
 import { reportFailure } from "./failure.ts";
+import { runHandedOver } from "./hand-over.ts";
 import { openHostUsage } from "./host-usage.ts";
 import { choosePaint, hasOnlyAscii } from "./look.ts";
 import type { AnyCall, Effect, Message } from "./message.ts";
@@ -108,11 +108,11 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     write(mouseMode(false));
     await control?.suspendTerminal(async () => {
       const startedMs = performance.now();
-      const exitCode = await runOnTerminal([...selfArgv, ...words]).catch(() => SSH_FAILED);
+      const exitCode = await runHandedOver([...selfArgv, ...words], sizeNow);
       const isHasty = exitCode !== 0 && performance.now() - startedMs < HASTY_MS;
       if (isHasty || exitCode === SSH_FAILED) {
         const question = `printf '\\n[it ended with ${exitCode}; Enter goes back to banger] '; read -r _`;
-        await runOnTerminal(["/bin/sh", "-c", question]);
+        await runHandedOver(["/bin/sh", "-c", question], sizeNow);
       }
     });
     if (store.model().hasMouse) write(mouseMode(true));

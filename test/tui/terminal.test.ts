@@ -1,6 +1,6 @@
 // The executable on a real terminal against a small real daemon: what is seen, what is asked of the daemon, and the terminal given back.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fleet } from "./fleet.ts";
@@ -175,6 +175,45 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
     expect(terminal.fact("alternate_on")).toBe("1");
     terminal.typeText("q");
     await expectGivenBack();
+  }, 60_000);
+
+  test("a shell gets every key that is typed while it has the screen, and what still runs is said afterwards", async () => {
+    const bin = join(daemon.dir, "bin");
+    mkdirSync(bin);
+    writeFileSync(
+      join(bin, "ssh"),
+      '#!/bin/sh\necho the shell\nwhile read -r line; do echo "got <$line>"; [ "$line" = size ] && stty size; [ "$line" = exit ] && exit 0; done\n',
+    );
+    chmodSync(join(bin, "ssh"), 0o755);
+    const paths = { keyPath: "/k", knownHostsPath: "/h", hostKeyAlias: "web" };
+    daemon.handlers["vm.access"] = () => ({
+      ...paths,
+      id: fleet[0]!.id,
+      name: "web",
+      user: "ada",
+      address: "::1",
+      port: 22,
+    });
+    daemon.handlers["config.get"] = ({ key }) => ({ key, value: true, source: "default" });
+    open(`${banger} tui`, { PATH: `${bin}:${process.env.PATH}` });
+    await terminal.shows("10.77.5.3");
+    terminal.press("End");
+    terminal.typeText("s");
+    await terminal.shows("the shell");
+    for (let line = 1; line <= 30; line++) {
+      for (const letter of `line${line}`) terminal.typeText(letter);
+      terminal.press("Enter");
+      await terminal.shows(`got <line${line}>`);
+    }
+    terminal.resize(90, 30);
+    terminal.typeText("size");
+    terminal.press("Enter");
+    await terminal.shows("30 90");
+    terminal.typeText("exit");
+    terminal.press("Enter");
+    await terminal.shows("web is still running; d stops it");
+    terminal.typeText("q");
+    expect(await terminal.shows("left with 0")).toContain("web is still running; banger stop web ends it.");
   }, 60_000);
 
   test("the log follows, is searched, and leads back", async () => {
