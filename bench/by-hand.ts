@@ -1,5 +1,6 @@
 // The same boot without banger: its image, kernel and VMM arguments, with copy, tap, process and ssh done by a few plain commands.
 import { copyFileSync, mkdirSync, rmSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import type { Output } from "../src/spec/rpc/contract.ts";
 import { asRoot, type Instance } from "../test/vm/fixture.ts";
@@ -14,22 +15,26 @@ const must = (argv: readonly string[]): void => {
   if (!done.success) throw new Error(`${argv.join(" ")}: ${done.stderr}`);
 };
 
+const isOpen = (host: string, port: number, waitMs: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect({ host, port });
+    const finish = (found: boolean) => {
+      clearTimeout(timer);
+      // One that is given up must not come through later: each is an sshd that the guest starts.
+      socket.destroy();
+      resolve(found);
+    };
+    // A first packet that is lost is sent again after a second; asking anew is quicker.
+    const timer = setTimeout(() => finish(false), waitMs);
+    socket.once("connect", () => finish(true));
+    socket.once("error", () => finish(false));
+  });
+
 /** Resolves when something accepts a connection there. */
-const untilAnswered = async (hostname: string, port: number, timeoutMs: number): Promise<void> => {
+const untilAnswered = async (host: string, port: number, timeoutMs: number): Promise<void> => {
   const deadline = performance.now() + timeoutMs;
-  for (;;) {
-    const isOpen = await new Promise<boolean>((resolve) => {
-      // A SYN that is lost is sent again after a second; asking anew is quicker.
-      const timer = setTimeout(() => resolve(false), 100);
-      Bun.connect({ hostname, port, socket: { open: (socket) => void socket.end(), data: () => {} } })
-        .then(
-          () => resolve(true),
-          () => resolve(false),
-        )
-        .finally(() => clearTimeout(timer));
-    });
-    if (isOpen) return;
-    if (performance.now() > deadline) throw new Error(`nobody answers at ${hostname}:${port}`);
+  while (!(await isOpen(host, port, 200))) {
+    if (performance.now() > deadline) throw new Error(`nobody answers at ${host}:${port}`);
     await Bun.sleep(10);
   }
 };
