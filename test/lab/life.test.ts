@@ -100,11 +100,7 @@ for (const vmm of ["qemu", "firecracker"] as const) {
     labTest("kill -9 of the VMM is noticed, leaves nothing behind, and it starts again", async () => {
       const { pid } = await ensureRunning(vm, vmm);
       await host(`kill -9 ${pid}`);
-      const ended = await eventually("it is seen to have ended", async () => {
-        const seen = await show(vm);
-        return seen.state === "running" ? null : seen;
-      });
-      expect(ended.lastEnd?.cause).toBe("killed");
+      expect((await untilState(vm, "stopped")).lastEnd?.cause).toBe("killed");
       expect((await audit()).findings).toEqual([]);
       await ensureRunning(vm, vmm);
       expect(await guest(vm, "hostname")).toBe(vm);
