@@ -61,7 +61,7 @@ const prepareGuests = async (env: Place["env"]): Promise<Place["env"] | string> 
   }
 };
 
-const place = makePlace(root);
+const place = makePlace(root, say);
 for (const [signal, code] of [
   ["SIGINT", 130],
   ["SIGTERM", 143],

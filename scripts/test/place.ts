@@ -2,6 +2,7 @@
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { endStrays } from "./sweep.ts";
 
 export type Place = {
   directory: string;
@@ -10,7 +11,7 @@ export type Place = {
 };
 
 /** Disks lie in the checkout, for /tmp may be memory; sockets lie in /tmp, for their paths must be short. */
-export const makePlace = (root: string): Place => {
+export const makePlace = (root: string, say: (line: string) => void): Place => {
   mkdirSync(join(root, "build"), { recursive: true });
   const directory = mkdtempSync(join(root, "build/test-run."));
   const short = mkdtempSync(join(tmpdir(), "bgr-"));
@@ -41,6 +42,7 @@ export const makePlace = (root: string): Place => {
   };
   const remove = () => {
     stopInstance(root, env);
+    endStrays(short, say);
     rmSync(directory, { recursive: true, force: true });
     rmSync(short, { recursive: true, force: true });
   };

@@ -1,4 +1,4 @@
-// Takes away what guest tests could not when they were killed: instances in /tmp/bgt-… whose VMs run from this checkout's build.
+// Takes away what tests left running: processes that live in the run's own directories, and instances of guest tests that were killed.
 import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
@@ -26,6 +26,21 @@ const findInstances = (root: string): string[] => {
 
 const isRunBy = (root: string, pid: string): boolean =>
   readFileSync(`/proc/${pid}/maps`, "utf8").includes(join(root, "build/banger"));
+
+/** Ends whatever was started with a directory of this run in its environment, such as a daemon that no test stopped; says what it was. */
+export const endStrays = (directory: string, say: (line: string) => void): void => {
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
+    try {
+      if (!readFileSync(`/proc/${name}/environ`, "utf8").includes(`=${directory}/`)) continue;
+      const command = readFileSync(`/proc/${name}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+      process.kill(Number(name), "SIGKILL");
+      say(`ended process ${name}, which a test left running: ${command}`);
+    } catch {
+      // It has ended meanwhile, or belongs to somebody else.
+    }
+  }
+};
 
 /** Only for the end of a run that killed something; a healthy test cleans up by itself. */
 export const sweepInstances = (root: string, say: (line: string) => void): void => {
