@@ -19,12 +19,16 @@ suite(`ends of guests${obstacle === null ? "" : ` (${obstacle})`}`, () => {
   const order = (vm: string, line: string) => banger.ok(["ssh", vm, "--", shortly(line)]);
 
   /** Runs without any daemon: straight through ssh. */
-  const orderWithoutDaemon = async (access: Output<"vm.access">, line: string): Promise<void> => {
-    const child = Bun.spawn(sshCommand(access, shortly(line)), { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
-    const timer = setTimeout(() => child.kill("SIGKILL"), 60_000);
-    await child.exited;
-    clearTimeout(timer);
-  };
+  const orderWithoutDaemon = (access: Output<"vm.access">, line: string) =>
+    until(
+      `${access.name} has its order`,
+      async () => {
+        const command = sshCommand(access, `${shortly(line)}; echo ordered`);
+        const child = Bun.spawn(command, { stdin: "ignore", stdout: "pipe", stderr: "inherit", timeout: 90_000 });
+        return (await new Response(child.stdout).text()).includes("ordered");
+      },
+      BOOT_MS,
+    );
 
   const access = async (vm: string) => JSON.parse(await banger.ok(["ssh", "--json", vm])) as Output<"vm.access">;
 
