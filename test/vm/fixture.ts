@@ -13,10 +13,12 @@ import { join, resolve } from "node:path";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import type { Vm } from "../../src/spec/vm.ts";
 import { findTemplate, lendImage } from "./guest-image.ts";
+import { asRoot, collect, isAlive, isRoot, kill, processesOf, until, untilGone } from "./processes.ts";
+
+export { asRoot, commandOf, isRoot, kill, until, untilGone } from "./processes.ts";
 
 const root = resolve(import.meta.dir, "../..");
 export const BANGER = join(root, "build/banger");
-export const isRoot = process.getuid?.() === 0;
 
 /** Emulated guests on a shared machine: what takes 5 s when it is quiet may take a minute. */
 export const BOOT_MS = 180_000;
@@ -68,91 +70,12 @@ export type Instance = {
   close(): Promise<void>;
 };
 
-/** argv with root's rights, on this machine itself. */
-export const asRoot = (argv: readonly string[]): string[] => (isRoot ? [...argv] : ["sudo", "-n", "--", ...argv]);
-
 const text = async (argv: readonly string[]): Promise<string> => {
   const child = Bun.spawn(argv as string[], { stdin: "ignore", stdout: "pipe", stderr: "ignore" });
   return new Response(child.stdout).text();
 };
 
-/** Polls a claim about the outside world until it holds. */
-export const until = async <Value>(
-  what: string,
-  claim: () => Promise<Value | null | undefined | false> | Value | null | undefined | false,
-  timeoutMs = 60_000,
-): Promise<Value> => {
-  const deadline = performance.now() + timeoutMs;
-  let failure: unknown = null;
-  for (;;) {
-    try {
-      const value = await claim();
-      if (value !== null && value !== undefined && value !== false) return value;
-      failure = null;
-    } catch (error) {
-      failure = error;
-    }
-    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`, { cause: failure });
-    await Bun.sleep(20);
-  }
-};
-
-const GRACE_MS = 2000;
 const SETTLE_MS = 5000;
-
-/** All that comes until the end, or until shortly after the process has ended: a child of its own may hold the pipe for ever. */
-const collect = async (stream: ReadableStream<Uint8Array>, exited: Promise<number>): Promise<string> => {
-  const chunks: Uint8Array[] = [];
-  const reader = stream.getReader();
-  const all = (async () => {
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) return;
-      chunks.push(value);
-    }
-  })();
-  await Promise.race([all, exited.then(() => Bun.sleep(GRACE_MS))]);
-  return Buffer.concat(chunks).toString();
-};
-
-const isAlive = (pid: number): boolean => {
-  try {
-    return !/^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return false;
-  }
-};
-
-export const untilGone = (pid: number, timeoutMs = 20_000): Promise<boolean> =>
-  until(`process ${pid} ends`, () => !isAlive(pid), timeoutMs);
-
-export const kill = (pid: number, signal: NodeJS.Signals): void => {
-  if (isRoot) process.kill(pid, signal);
-  else Bun.spawnSync(asRoot(["kill", `-${signal.slice(3)}`, String(pid)]));
-};
-
-export const commandOf = (pid: number): string => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
-  } catch {
-    return "";
-  }
-};
-
-/** Processes that were started with this instance's directory in their arguments or environment. */
-const processesOf = (dir: string): { pid: number; command: string }[] =>
-  readdirSync("/proc").flatMap((name) => {
-    const pid = Number(name);
-    if (!Number.isInteger(pid) || pid === process.pid || !isAlive(pid)) return [];
-    const command = commandOf(pid);
-    let environment = "";
-    try {
-      environment = readFileSync(`/proc/${pid}/environ`, "utf8");
-    } catch {
-      // Another user's; its arguments are all that can be seen.
-    }
-    return command.includes(`${dir}/`) || environment.includes(`=${dir}/`) ? [{ pid, command }] : [];
-  });
 
 export type InstanceOptions = {
   /** Put before `banger`: enters the namespaces that play a host. */
