@@ -10,7 +10,8 @@ import { type AnswerOf, type OperationName, operations } from "./api/operations.
 import { type AnyCall, parseConfiguration, renderBootCalls } from "./configuration.ts";
 import { nameExitCode } from "./exit-codes.ts";
 
-const CALL_TIMEOUT_MS = 5000;
+/** Milliseconds on a quiet machine, up to a second where KVM is emulated and the machine busy. */
+const CALL_TIMEOUT_MS = 10_000;
 /** Memory is mapped and the kernel is read and unpacked in this call: seconds where the host is busy or itself emulated. */
 const START_TIMEOUT_MS = 30_000;
 

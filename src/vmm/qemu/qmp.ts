@@ -35,7 +35,8 @@ export type QmpConnectOptions = {
   onEvent?: (event: QmpEvent) => void;
 };
 
-const COMMAND_TIMEOUT_MS = 2000;
+/** Milliseconds on a quiet machine; on a busy one whose KVM is emulated, two seconds have been seen to be too few. */
+const COMMAND_TIMEOUT_MS = 10_000;
 /** Longer than any answer to these commands; a peer that sends more without a newline is no QEMU. */
 const LINE_BYTES_MAX = 256 * 1024;
 /** Lines that are no JSON before the greeting, after which the peer is given up. */
