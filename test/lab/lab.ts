@@ -159,12 +159,12 @@ export const openLab = async (say: (line: string) => void = console.log): Promis
       timeout: timeoutMs,
       killSignal: "SIGKILL",
     });
-    const [out, err, code] = await Promise.all([
-      new Response(child.stdout).text(),
-      new Response(child.stderr).text(),
-      child.exited,
-    ]);
-    return child.signalCode === "SIGKILL" ? null : { code, out, err, ms: performance.now() - started };
+    const texts = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+    const code = await child.exited;
+    // The shared connection has taken over this one's pipes: of a command that was given up they may stay open for ever.
+    if (child.signalCode === "SIGKILL") return null;
+    const [out, err] = await texts;
+    return { code, out, err, ms: performance.now() - started };
   };
 
   const boot = async (): Promise<number> => {
