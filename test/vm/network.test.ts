@@ -48,6 +48,8 @@ suite(`guests on a network${obstacle === null ? "" : ` (${obstacle})`}`, () => {
     const script = join(banger.dir, "first-boot");
     writeFileSync(script, "#!/bin/sh\necho ran >> /var/tmp/first-boot\n");
     [a, b] = await Promise.all([banger.create("a", "--user-data", script, "--memory", "384M"), banger.create("b")]);
+    // Logins beside a boot under emulation take several times as long.
+    await Promise.all([banger.untilUp("a"), banger.untilUp("b")]);
     clock = await skewOf(banger, "a");
   }, 1_800_000);
   afterAll(async () => {
