@@ -21,7 +21,7 @@ export type StartOptions = {
 };
 
 const LAUNCH_TIMEOUT_MS = 10_000;
-const ATTACH_TIMEOUT_MS = 10_000;
+const ATTACH_TIMEOUT_MS = 30_000;
 const STDERR_TAIL_BYTES = 2000;
 
 /** The steps of a start, from its plan alone: recovery makes the same list from a stored plan in order to undo it. */
