@@ -109,9 +109,18 @@ export const untilState = (vm: string, state: Vm["state"]): Promise<Vm> =>
     return seen.state === state ? seen : null;
   });
 
+/** A guest lets people in before its systemd listens to them. */
+export const untilUp = (vm: string): Promise<string> =>
+  eventually(`${vm} has booted`, async () => {
+    const { out } = await banger(["ssh", vm, "--", "systemctl is-system-running"], { timeoutMs: 60_000 });
+    return /^(running|degraded)$/m.exec(out)?.[0] ?? null;
+  });
+
 /** In the background there, so that ssh has ended before the guest does. */
-export const orderShortly = (vm: string, line: string): Promise<string> =>
-  guest(vm, `sudo setsid sh -c '(sleep 1; ${line}) </dev/null >/dev/null 2>&1 &'`);
+export const orderShortly = async (vm: string, line: string): Promise<void> => {
+  await untilUp(vm);
+  await guest(vm, `sudo setsid sh -c '(sleep 1; ${line}) </dev/null >/dev/null 2>&1 &'`);
+};
 
 export const bootIdOf = (vm: string): Promise<string> => guest(vm, "cat /proc/sys/kernel/random/boot_id");
 
