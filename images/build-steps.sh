@@ -55,7 +55,9 @@ begin_work() {
   stage=$work/stage
   # Other users of a namespace must be able to pass through it, which directories of the caller's own may not allow.
   scratch=$(mktemp -d "${TMPDIR:-/tmp}/banger-build.XXXXXX")
-  chmod 0711 "$work" "$scratch"
+  chmod 0711 "$work"
+  # … and the root of a namespace, who is a subordinate id out here, makes its temporary files where ours are: as in /tmp, each its own.
+  chmod 1733 "$scratch"
   export TMPDIR="$scratch"
 }
 
