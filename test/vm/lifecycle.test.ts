@@ -140,7 +140,7 @@ suite(`a VM's life${obstacle === null ? "" : ` (${obstacle})`}`, () => {
         }
       })();
       await until("the console's line is heard", async () => {
-        await banger.guest(NAME, "echo 'hello, console \x1b[31m' > /dev/ttyS0");
+        await banger.guest(NAME, "echo 'hello, console \x1b[31m' | sudo tee /dev/ttyS0 >/dev/null");
         return text.includes("hello, console");
       });
       expect(await heard).toBe(true);
