@@ -1,4 +1,7 @@
 // Sizes, times and durations as people read them.
+import { formatSeconds } from "../spec/elapsed.ts";
+
+export { formatMs, formatSeconds } from "../spec/elapsed.ts";
 
 /** 4096 → `4G`, 1536 → `1.5G`, 300 → `300M`; `-` for what is not known. */
 export const formatMiB = (sizeMiB: number | null): string => {
@@ -9,34 +12,6 @@ export const formatMiB = (sizeMiB: number | null): string => {
 };
 
 const trimmed = (value: number): string => value.toFixed(1).replace(/\.0$/, "");
-
-/** 820 → `820 ms`, 2345 → `2.3 s`, 95000 → `1m35s`. */
-export const formatMs = (ms: number): string => {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  return formatSeconds(ms / 1000);
-};
-
-/** The two largest units: `45s`, `3m20s`, `2h5m`, `3d4h`. */
-export const formatSeconds = (seconds: number): string => {
-  const whole = Math.max(0, Math.floor(seconds));
-  const units: [string, number][] = [
-    ["d", 86_400],
-    ["h", 3600],
-    ["m", 60],
-    ["s", 1],
-  ];
-  const first = units.findIndex(([, size]) => whole >= size);
-  if (first < 0) return "0s";
-  let rest = whole;
-  let text = "";
-  for (const [unit, size] of units.slice(first, first + 2)) {
-    const count = Math.floor(rest / size);
-    rest -= count * size;
-    if (count > 0) text += `${count}${unit}`;
-  }
-  return text;
-};
 
 /** `3m20s ago`; `-` for what never was. `nowMs` is milliseconds since the epoch. */
 export const formatAgo = (iso: string | null, nowMs: number): string => {

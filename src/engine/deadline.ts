@@ -27,21 +27,3 @@ export const deadline = (options: {
     },
   };
 };
-
-/** The result of `work`, or the deadline's error; `work` gets the signal and is expected to end with it. */
-export const withDeadline = async <Result>(
-  options: { operation: string; timeoutMs: number; signal?: AbortSignal | undefined },
-  work: (signal: AbortSignal) => Promise<Result>,
-): Promise<Result> => {
-  const { signal, clear } = deadline(options);
-  try {
-    return await Promise.race([
-      work(signal),
-      new Promise<never>((_, reject) => {
-        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      }),
-    ]);
-  } finally {
-    clear();
-  }
-};

@@ -1,6 +1,6 @@
 // What a VM is: the stored, versioned spec, what is known while it runs, and the object people see.
 import { z } from "zod";
-import { Ipv4, Labels, Mac, VmId, VmName } from "./names.ts";
+import { Labels, Mac, VmId, VmName } from "./names.ts";
 
 /** The one list of VMMs, the preferred first; everything else that knows one by name lives in vmm/, bundle/ and doctor/. */
 export const VmmName = z.enum(["firecracker", "qemu"]);
@@ -155,5 +155,3 @@ export const Vm = z.object({
   pendingRestart: z.boolean(),
 });
 export type Vm = z.infer<typeof Vm>;
-
-export const GuestAddress = z.object({ address: Ipv4, gateway: Ipv4, prefixLength: z.literal(24) });
