@@ -64,6 +64,7 @@ export const commands: readonly CommandData[] = [...generatedCommands, ...localC
 export const groups: Readonly<Record<string, string>> = {
   vm: "Make, run and look after VMs",
   image: "Images that VMs are made from",
+  dns: "Names of VMs",
   daemon: "The background process bangerd",
   config: "Settings",
   priv: "What was done with privilege",

@@ -19,6 +19,7 @@ import { createEventBus } from "./bus.ts";
 import { openConfig } from "./config-file.ts";
 import type { Context } from "./context.ts";
 import { accessHandlers } from "./handlers/access.ts";
+import { dnsHandlers } from "./handlers/dns.ts";
 import { imageHandlers } from "./handlers/image.ts";
 import { openGuestStream, streamHandlers, streamSocketPath } from "./handlers/streams.ts";
 import { systemHandlers } from "./handlers/system.ts";
@@ -124,6 +125,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     ...accessHandlers(context),
     ...streamHandlers(context),
     ...imageHandlers(context),
+    ...dnsHandlers(context),
     ...systemHandlers(context, {
       config,
       busy: () => [...server.busy(), ...streams.busy()],

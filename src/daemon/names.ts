@@ -1,14 +1,19 @@
 // Publishes the names of running VMs: the zone that the DNS servers answer from follows starts, stops and recoveries.
 import type { z } from "zod";
-import { buildZone, type DnsView, type Zone } from "../core/dns-zone.ts";
+import type { AskedFor } from "../core/dns-question.ts";
+import { type ListedRecord, listRecords, nameRcode } from "../core/dns-records.ts";
+import { buildZone, type DnsView, RCODE, type Zone } from "../core/dns-zone.ts";
+import { gatewayOf } from "../core/net-plan.ts";
+import { type Asked, askZone } from "../dns/ask.ts";
 import { openForwarder } from "../dns/forwarder.ts";
-import { type DnsServer, openDnsServer } from "../dns/server.ts";
+import { type DnsServer, type DnsStats, openDnsServer } from "../dns/server.ts";
 import { followUpstreams } from "../dns/upstreams.ts";
 import type { Network } from "../net/network.ts";
 import type { Config } from "../spec/config.ts";
 import { describeUnknown } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
-import type { DnsStatus } from "../spec/rpc/system.ts";
+import type { Output } from "../spec/rpc/contract.ts";
+import type { DnsListener, DnsStatus } from "../spec/rpc/dns.ts";
 import type { Log } from "./context.ts";
 
 export type NameService = {
@@ -19,6 +24,10 @@ export type NameService = {
   /** Answers guests on the gateway's address, and tells the network on which port. Again and again harmless. */
   serveGuests(gateway: string, requestedBy: string): Promise<void>;
   status(): z.infer<typeof DnsStatus>;
+  details(): Output<"dns.status">;
+  records(view: DnsView): readonly ListedRecord[];
+  /** What a client of a view would be answered; null when it was forwarded and nobody answered. */
+  ask(question: AskedFor & { view: DnsView }): Promise<Asked | null>;
   close(): Promise<void>;
 };
 
@@ -68,6 +77,13 @@ export const openNameService = async (options: {
     await network.setResolverPort(guests.server.port === 0 ? null : guests.server.port, requestedBy);
   };
 
+  /** Before the first VM runs nobody listens at the gateway; what would be answered there can be asked all the same. */
+  const zoneOf = (view: DnsView): Zone => {
+    if (view === "loopback") return loopbackZone;
+    const subnet = options.subnet();
+    return guests ? guestZone : build("guest", subnet === null ? dns.listen : gatewayOf(subnet));
+  };
+
   return {
     publish(plan) {
       named.set(plan.vm.id, { name: plan.guest.hostname, address: plan.network.address });
@@ -108,12 +124,50 @@ export const openNameService = async (options: {
         tcpError: loopback.tcpError,
         records: loopbackZone.recordCount,
         queries: stats.udpQueries + stats.tcpQueries,
+        failed: failuresOf(stats),
       };
     },
+    details: () => ({
+      zone: dns.zone,
+      serial: loopbackZone.serial,
+      listeners: [
+        describeListener(loopback, loopbackZone),
+        ...(guests ? [describeListener(guests.server, guestZone)] : []),
+      ],
+      upstreams: upstreams().map(({ address }) => address),
+    }),
+    records: (view) => listRecords(zoneOf(view)),
+    ask: ({ name, type, view }) =>
+      askZone({ zone: zoneOf(view), name, type, forwarder: view === "guest" ? forwarder : null }),
     async close() {
       await loopback.close();
       await guests?.server.close();
       forwarder.close();
     },
+  };
+};
+
+/** Queries that could not be read, and those to which no resolver had an answer. */
+const failuresOf = ({ rcodes }: DnsStats): number => (rcodes[RCODE.FORMERR] ?? 0) + (rcodes[RCODE.SERVFAIL] ?? 0);
+
+const describeListener = (server: DnsServer, zone: Zone): z.infer<typeof DnsListener> => {
+  const stats = server.stats();
+  return {
+    view: zone.view,
+    address: server.host,
+    port: server.port === 0 ? null : server.port,
+    isPreferredPort: server.port !== 0 && !server.isOnFallback,
+    udpError: server.udpError,
+    tcpError: server.tcpError,
+    records: zone.recordCount,
+    udpQueries: stats.udpQueries,
+    tcpQueries: stats.tcpQueries,
+    answers: Object.fromEntries(
+      Object.entries(stats.rcodes).map(([rcode, count]) => [nameRcode(Number(rcode)), count]),
+    ),
+    failed: failuresOf(stats),
+    forwarded: stats.forwarded,
+    dropped: stats.dropped,
+    tcpConnections: stats.tcpConnections,
   };
 };

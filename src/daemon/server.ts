@@ -129,6 +129,9 @@ const idle = new Set<MethodName>([
   "vm.list",
   "vm.show",
   "rpc.discover",
+  "dns.status",
+  "dns.records",
+  "dns.query",
 ]);
 
 /** Events first, the response last. A client that never reads makes the queue grow to its cap and is then cut off; nobody else waits for it. */

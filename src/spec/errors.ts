@@ -283,6 +283,27 @@ export const errors = {
     exit: EXIT.usage,
   }),
 
+  // names
+  "dns.bad_name": entry<{ name: string }>({
+    message: ({ name }) => `${quoted(name)} can be no DNS name.`,
+    fix: () => "banger dns records   # lists the names there are",
+    exit: EXIT.usage,
+  }),
+  "dns.no_such_name": entry<{ name: string }>({
+    message: ({ name }) => `There is no name ${name} (NXDOMAIN): names are those of running VMs.`,
+    fix: () => "banger dns records",
+    exit: EXIT.notFound,
+  }),
+  "dns.refused": entry<{ name: string; zone: string }>({
+    message: ({ name, zone }) => `${name} is not below ${zone}, and this host is told nothing else (REFUSED).`,
+    fix: ({ name }) => `banger dns query --guest ${name}   # as guests are answered`,
+    exit: EXIT.notFound,
+  }),
+  "dns.no_answer": entry<{ name: string; rcode: string }>({
+    message: ({ name, rcode }) => `None of this host's resolvers had an answer for ${name} (${rcode}).`,
+    fix: () => "banger dns status   # shows which they are",
+  }),
+
   // daemon, configuration, records
   "daemon.unreachable": entry<{ socket: string; detail: string }>({
     message: ({ socket, detail }) => `bangerd does not answer on ${socket}: ${detail}`,

@@ -31,7 +31,10 @@ export type CommandMethod =
   | "image.list"
   | "image.show"
   | "image.delete"
-  | "image.prune";
+  | "image.prune"
+  | "dns.status"
+  | "dns.records"
+  | "dns.query";
 
 export const generatedCommands: readonly CommandData[] = [
   {
@@ -1071,6 +1074,101 @@ export const generatedCommands: readonly CommandData[] = [
       },
     ],
     positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "dns.status",
+    path: ["dns", "status"],
+    aliases: [],
+    summary: "Show where names are answered, and what was asked",
+    examples: [
+      {
+        command: "banger dns status",
+        shows: "address, port, records, queries, and what is amiss",
+      },
+    ],
+    flags: [],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "dns.records",
+    path: ["dns", "records"],
+    aliases: [],
+    summary: "List the records that the name server holds",
+    examples: [
+      {
+        command: "banger dns records",
+        shows: "the names of running VMs, and the zone's own",
+      },
+      {
+        command: "banger dns records --guest",
+        shows: "those that VMs see",
+      },
+    ],
+    flags: [
+      {
+        field: "guest",
+        kind: "boolean",
+        description: "as guests are answered at their gateway",
+        isRequired: false,
+      },
+    ],
+    positionals: [],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "dns.query",
+    path: ["dns", "query"],
+    aliases: [],
+    summary: "Ask the name server, and this host's resolver, for a name",
+    description:
+      "The first lines are what banger's own name server answers; the last one is what programs of this host get, from the system's resolver. A name without a dot is a VM's; an address asks for its name.",
+    examples: [
+      {
+        command: "banger dns query web",
+        shows: "web's address, by banger and by this host's resolver",
+      },
+      {
+        command: "banger dns query 10.77.5.2",
+        shows: "which VM has it",
+      },
+      {
+        command: "banger dns query --guest deb.debian.org",
+        shows: "what a guest gets",
+      },
+    ],
+    flags: [
+      {
+        field: "type",
+        kind: "choice",
+        description: "type of record (default: A, and PTR for an address)",
+        isRequired: false,
+        letter: "t",
+        choices: ["A", "AAAA", "PTR", "SOA", "NS", "TXT", "MX", "ANY"],
+      },
+      {
+        field: "guest",
+        kind: "boolean",
+        description: "as guests are answered at their gateway",
+        isRequired: false,
+      },
+    ],
+    positionals: [
+      {
+        field: "name",
+        kind: "text",
+        description: "name or address to ask for",
+        isRequired: true,
+        placeholder: "NAME",
+      },
+    ],
     isMulti: false,
     hasEvents: false,
     isCancellable: false,

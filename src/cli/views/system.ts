@@ -18,7 +18,7 @@ export const systemViews: ViewsOf<SystemMethod> = {
     const dnsText =
       dns.port === null
         ? paint.bad(`not listening${dnsErrors ? `: ${dnsErrors}` : ""}`)
-        : `${dns.address}:${dns.port} for *.${dns.zone}, ${count(dns.records, "name")}, ${dns.queries} ${dns.queries === 1 ? "query" : "queries"}` +
+        : `${dns.address}:${dns.port} for *.${dns.zone}, ${count(dns.records, "record")}, ${dns.queries} ${dns.queries === 1 ? "query" : "queries"}, ${dns.failed} failed` +
           `${dns.isPreferredPort ? "" : paint.busy(" (not the usual port: another instance has that)")}${dnsErrors ? `; ${paint.bad(dnsErrors)}` : ""}`;
     return renderFacts(
       [

@@ -23,7 +23,8 @@ export type ViewsOf<Names extends CommandMethod> = { [Name in Names]: View<Name>
 type Noun<Prefix extends string> = Extract<CommandMethod, `${Prefix}.${string}`>;
 export type VmMethod = Noun<"vm">;
 export type ImageMethod = Noun<"image">;
-export type SystemMethod = Exclude<CommandMethod, VmMethod | ImageMethod>;
+export type DnsMethod = Noun<"dns">;
+export type SystemMethod = Exclude<CommandMethod, VmMethod | ImageMethod | DnsMethod>;
 
 /** The view of a method; the files are loaded one by one, since a command needs one of them. */
 export const loadView = async <Name extends CommandMethod>(name: Name): Promise<View<Name>> => {
@@ -31,6 +32,8 @@ export const loadView = async <Name extends CommandMethod>(name: Name): Promise<
     ? (await import("./vm.ts")).vmViews
     : name.startsWith("image.")
       ? (await import("./image.ts")).imageViews
-      : (await import("./system.ts")).systemViews;
+      : name.startsWith("dns.")
+        ? (await import("./dns.ts")).dnsViews
+        : (await import("./system.ts")).systemViews;
   return loaded[name] as View<Name>;
 };

@@ -1,11 +1,12 @@
 // The one contract: every method of the daemon, and the types that handlers and clients derive from it.
 import type { z } from "zod";
+import { dnsMethods } from "./dns.ts";
 import { imageMethods } from "./image.ts";
 import type { Method } from "./method.ts";
 import { systemMethods } from "./system.ts";
 import { vmMethods } from "./vm.ts";
 
-export const contract = { ...systemMethods, ...vmMethods, ...imageMethods };
+export const contract = { ...systemMethods, ...vmMethods, ...imageMethods, ...dnsMethods };
 
 /** The range of wire protocols this build speaks; raised when a message changes in a way that older sides cannot skip. */
 export const PROTOCOL = { min: 1, max: 1 } as const;

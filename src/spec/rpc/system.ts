@@ -2,18 +2,8 @@
 import { z } from "zod";
 import { Event } from "../events.ts";
 import { PrivLogEntry } from "../host-op.ts";
+import { DnsStatus } from "./dns.ts";
 import { method } from "./method.ts";
-
-export const DnsStatus = z.object({
-  zone: z.string(),
-  address: z.string(),
-  port: z.number().int().nullable(),
-  isPreferredPort: z.boolean(),
-  udpError: z.string().nullable(),
-  tcpError: z.string().nullable(),
-  records: z.number().int(),
-  queries: z.number().int(),
-});
 
 export const DaemonStatus = z.object({
   pid: z.number().int(),
