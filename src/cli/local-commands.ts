@@ -52,6 +52,13 @@ export const localCommands = [
         isRequired: false,
         letter: "t",
       },
+      {
+        field: "quiet",
+        kind: "boolean",
+        description: "do not say afterwards that the VM still runs",
+        isRequired: false,
+        letter: "q",
+      },
     ],
     positionals: [vm(false)],
     takesRest: { placeholder: "COMMAND", description: "what to run in the guest, instead of a shell" },

@@ -101,16 +101,6 @@ const explainFailure = async (session: Session, access: Access): Promise<void> =
   );
 };
 
-/** After a shell, not after a command, and only while it is so. */
-const remind = async (session: Session, access: Access): Promise<void> => {
-  const { client, terminal } = session;
-  if (!terminal.isErrTty || !terminal.isInTty) return;
-  const setting = await client.call("config.get", { key: "ssh.reminder" }).catch(() => null);
-  if (setting?.value !== true) return;
-  const vm = await client.call("vm.show", { vm: access.id }).catch(() => null);
-  if (vm?.state === "running") terminal.err(`${vm.name} is still running; banger stop ${vm.name} ends it.\n`);
-};
-
 export const runSsh = async (session: Session, invocation: Invocation): Promise<number> => {
   const vm = await selectOne(session, invocation);
   if (invocation.isJson) {
@@ -124,6 +114,9 @@ export const runSsh = async (session: Session, invocation: Invocation): Promise<
   const [, ...args] = renderSshCommand({ access, words, tty: invocation.input.tty === true ? "force" : "auto" });
   const exitCode = await runOnTerminal([ssh, ...args]);
   if (exitCode === SSH_FAILED) await explainFailure(session, access);
-  else if (words.length === 0) await remind(session, access);
+  else if (words.length === 0 && !invocation.isQuiet) {
+    const { remind } = await import("./remind.ts");
+    await remind(session, access);
+  }
   return exitCode;
 };

@@ -29,6 +29,8 @@ export type LiveVm = {
   channel: GuestChannel;
   /** Resolves when nobody watches any more: the VMM ended, or the daemon let go of it. */
   watching: Promise<void>;
+  /** The guest has said that it goes down, or the daemon ends it. */
+  isEnding: () => boolean;
   /** The end that comes now is the daemon's own doing. */
   expectEnd: () => void;
   letGo: () => void;

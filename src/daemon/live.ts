@@ -44,6 +44,7 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
     shim,
     channel,
     watching,
+    isEnding: () => guestSays !== null || isEndExpected,
     expectEnd: () => {
       isEndExpected = true;
     },

@@ -21,6 +21,7 @@ import type { Context } from "./context.ts";
 import { accessHandlers } from "./handlers/access.ts";
 import { dnsHandlers } from "./handlers/dns.ts";
 import { imageHandlers } from "./handlers/image.ts";
+import { insideHandlers } from "./handlers/inside.ts";
 import { openGuestStream, streamHandlers, streamSocketPath } from "./handlers/streams.ts";
 import { systemHandlers } from "./handlers/system.ts";
 import { vmHandlers } from "./handlers/vm.ts";
@@ -124,6 +125,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     ...vmHandlers(context),
     ...accessHandlers(context),
     ...streamHandlers(context),
+    ...insideHandlers(context),
     ...imageHandlers(context),
     ...dnsHandlers(context),
     ...systemHandlers(context, {

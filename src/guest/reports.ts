@@ -21,6 +21,10 @@ export type GuestSession = {
   terminal: string;
   remote: string;
   service: string;
+  /** As logind has it: `active`, `online`, `opening` or `closing`. */
+  state: string;
+  /** `user` for people; `manager` and `background` are none. */
+  sessionClass: string;
   sinceMs: number | null;
 };
 
@@ -169,6 +173,8 @@ export const readStatus = async (
         terminal: textOf(fields.tty),
         remote: textOf(fields.remote),
         service: textOf(fields.service),
+        state: textOf(fields.state),
+        sessionClass: textOf(fields.class),
         sinceMs: fields.since_us === undefined ? null : Math.round(Number(fields.since_us.slice(0, 20)) / 1000) || null,
       })),
     processes: told

@@ -72,7 +72,10 @@ const vmm = z.strictObject({
 
 const ssh = z.strictObject({
   autostart: z.boolean().default(false).describe("start a stopped VM on `banger ssh` without asking"),
-  reminder: z.boolean().default(true).describe("say after `banger ssh` that the VM is still running"),
+  reminder: z
+    .union([z.boolean(), z.literal("ask")], { error: 'expected true, false or "ask"' })
+    .default(true)
+    .describe("say after `banger ssh` that the VM is still running and what is left in it; ask: offer to stop it, too"),
 });
 
 const timeouts = z.strictObject({
@@ -122,7 +125,7 @@ export type Config = {
   /** Port 0 means any free one. */
   dns: { listen: string; port: number; zone: string };
   vmm: { prefer: VmmName | null };
-  ssh: { startsStoppedVms: boolean; remindsOfRunningVms: boolean };
+  ssh: { startsStoppedVms: boolean; remindsOfRunningVms: boolean | "ask" };
   timeouts: { readyMs: number; askMs: number; buttonMs: number; termMs: number; killMs: number };
   daemon: { logLevel: ConfigFile["daemon"]["log_level"] };
 };

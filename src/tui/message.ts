@@ -28,6 +28,8 @@ export type Message =
   | { type: "failed"; id: number; report: ErrorReport }
   /** The screen is ours again. */
   | { type: "returned"; name: string; isShell: boolean }
+  /** What is left in a VM whose shell was left, in a few words. */
+  | { type: "left-behind"; name: string; summary: string }
   | { type: "problem"; subject: string; report: ErrorReport }
   | { type: "note"; text: string };
 

@@ -1,6 +1,7 @@
 // Runs the terminal UI: opens the screen and the line to the daemon, does what the model asks for, and gives the terminal back.
 import { render } from "ink";
 import type { DaemonClient } from "../client/connect.ts";
+import { gatherLeft, summarizeLeft } from "../client/reminder.ts";
 import { EXIT } from "../spec/errors.ts";
 import { App, type TerminalControl } from "./app.tsx";
 import { openDaemonLink } from "./daemon-link.ts";
@@ -118,6 +119,13 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     if (store.model().hasMouse) write(mouseMode(true));
     dispatch({ type: "returned", name, isShell: words[0] === "ssh" });
     onResize();
+    if (words[0] === "ssh") await tellLeftBehind(name);
+  };
+
+  const tellLeftBehind = async (name: string): Promise<void> => {
+    const left = await gatherLeft(link.client(), name);
+    const summary = left === null ? "" : summarizeLeft(left);
+    if (summary !== "") dispatch({ type: "left-behind", name, summary });
   };
 
   const runners: { readonly [Kind in Effect["kind"]]: (effect: Extract<Effect, { kind: Kind }>) => void } = {

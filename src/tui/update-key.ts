@@ -68,7 +68,10 @@ const ask = (model: Model, verb: Verb): Updated => {
 const handOver = (model: Model, command: "ssh" | "console"): Updated => {
   const vm = currentVm(model);
   if (!vm) return only(model);
-  return doing({ ...model, isAway: true }, { kind: "hand-over", words: [command, vm.name], name: vm.name });
+  return doing(
+    { ...model, isAway: true },
+    { kind: "hand-over", words: command === "ssh" ? [command, "-q", vm.name] : [command, vm.name], name: vm.name },
+  );
 };
 
 const copyAddress = (model: Model): Updated => {

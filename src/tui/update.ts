@@ -95,12 +95,22 @@ const onTick = (model: Model, nowMs: number): Model => {
   return { ...model, nowMs, notice: isOver ? null : notice };
 };
 
+const stillRunning = (name: string): string => `${name} is still running; d stops it`;
+
 /** Back from a shell: what still runs is said, and which key ends it. */
 const onReturn = (model: Model, name: string, isShell: boolean): Model => {
   const isRunning = [...(model.vms?.values() ?? [])].some((vm) => vm.name === name && vm.state === "running");
-  const text = `${name} is still running; d stops it`;
+  const text = stillRunning(name);
   const notice = isShell && isRunning ? ({ kind: "note", text, atMs: model.nowMs } as const) : model.notice;
   return { ...model, isAway: false, notice };
+};
+
+/** More of the same note, unless another has taken its place. */
+const withLeftBehind = (model: Model, name: string, summary: string): Model => {
+  const { notice } = model;
+  const said = stillRunning(name);
+  if (notice?.kind !== "note" || notice.text !== said) return model;
+  return { ...model, notice: { ...notice, text: `${said}. Left in it: ${summary}` } };
 };
 
 const change = (model: Model, message: Exclude<Message, { type: "key" }>): Model => {
@@ -150,6 +160,8 @@ const change = (model: Model, message: Exclude<Message, { type: "key" }>): Model
     }
     case "returned":
       return onReturn(model, message.name, message.isShell);
+    case "left-behind":
+      return withLeftBehind(model, message.name, message.summary);
     case "problem":
       return { ...model, notice: { kind: "error", report: message.report, subject: message.subject } };
     case "note":

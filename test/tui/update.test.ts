@@ -141,12 +141,18 @@ describe("marks and operations", () => {
 
   test("a shell takes the screen, and what still runs is said when it is back", () => {
     const model = type(opened(), "G");
-    expect(effectsOf(model, "s")).toEqual([{ kind: "hand-over", words: ["ssh", "web"], name: "web" }]);
+    expect(effectsOf(model, "s")).toEqual([{ kind: "hand-over", words: ["ssh", "-q", "web"], name: "web" }]);
     const away = type(model, "s");
     expect(wantsOf(away)).toEqual({ log: null, waterfall: null, stats: [], images: false });
     expect(send(away, { type: "returned", name: "web", isShell: true }).notice).toMatchObject({
       text: "web is still running; d stops it",
     });
+    const told = send(send(away, { type: "returned", name: "web", isShell: true }), {
+      type: "left-behind",
+      name: "web",
+      summary: "1 login, 2 ports",
+    });
+    expect(told.notice).toMatchObject({ text: "web is still running; d stops it. Left in it: 1 login, 2 ports" });
     const ended = send(away, { type: "shown", vms: [{ ...fleet[0]!, state: "stopped" }] });
     expect(send(ended, { type: "returned", name: "web", isShell: true }).notice).toBeNull();
   });

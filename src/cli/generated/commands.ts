@@ -26,6 +26,7 @@ export type CommandMethod =
   | "vm.stats"
   | "vm.why-slow"
   | "vm.ping"
+  | "vm.activity"
   | "image.build"
   | "image.register"
   | "image.list"
@@ -878,6 +879,43 @@ export const generatedCommands: readonly CommandData[] = [
       },
     ],
     flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.activity",
+    path: ["vm", "activity"],
+    aliases: [],
+    summary: "Show what goes on in a VM: logins, long-running processes, listening ports",
+    description:
+      "The guest's helper tells it, so it is as true as the guest is honest. Processes count that are no service of the guest's and are older than 10 seconds. What does not answer in time is left out.",
+    examples: [
+      {
+        command: "banger vm activity web",
+        shows: "who and what is in it",
+      },
+    ],
+    flags: [
+      {
+        field: "within",
+        kind: "integer",
+        description: "how long to wait for the guest, in milliseconds",
+        isRequired: false,
+        default: 3000,
+        placeholder: "N",
+      },
+    ],
     positionals: [
       {
         field: "vm",

@@ -111,6 +111,31 @@ const started = (vm: Vm & { changed: boolean }): string => {
   return `${vm.name} ${vm.changed ? "is running" : "was running already"}${address ? `, at ${address}` : ""}\n`;
 };
 
+const renderActivity = (answer: Output<"vm.activity">, { paint }: ViewContext): string => {
+  const clean = (text: string) => sanitize(text).replace(/\s+/g, " ").slice(0, 100);
+  const unsaid = answer.state === "running" ? "the guest did not say" : `${answer.name} is ${answer.state}`;
+  const told = (lines: readonly string[] | undefined): string =>
+    lines === undefined ? unsaid : lines.length === 0 ? "nobody and nothing" : lines.join("\n");
+  const sessions = answer.sessions?.map(
+    ({ user, terminal, remote, sinceSeconds }) =>
+      `${clean(user)}${terminal ? ` on ${clean(terminal)}` : ""}${remote ? ` from ${clean(remote)}` : ""}` +
+      `${sinceSeconds === null ? "" : ` for ${formatSeconds(sinceSeconds)}`}`,
+  );
+  const jobs = answer.jobs?.map(
+    ({ pid, user, command, ageSeconds }) => `${pid} ${clean(user)} ${formatSeconds(ageSeconds)}  ${clean(command)}`,
+  );
+  const ports = answer.listeners?.map(
+    ({ address, port, name }) => `${address}:${port}${name ? ` (${clean(name)})` : ""}`,
+  );
+  const held = `${formatMiB(answer.memoryMiB)} of memory, ${formatMiB(answer.diskUsedMiB)} of disk`;
+  const section = (title: string, lines: readonly string[] | undefined) =>
+    `${paint.strong(title)}\n${told(lines)
+      .split("\n")
+      .map((line) => `  ${line}\n`)
+      .join("")}`;
+  return `${section("Logged in", sessions)}${section("Running", jobs)}${section("Listening", ports)}${section("Holds on this host", [held])}`;
+};
+
 const bar = (share: number): string => "█".repeat(Math.max(share > 0 ? 1 : 0, Math.round(share * 30)));
 
 const renderWhySlow = (answer: Output<"vm.why-slow">, { paint, nowMs }: ViewContext): string => {
@@ -156,6 +181,7 @@ export const vmViews: ViewsOf<VmMethod> = {
   "vm.logs": () => "",
   "vm.stats": (one, context) => renderStats([one], context),
   "vm.why-slow": renderWhySlow,
+  "vm.activity": renderActivity,
   "vm.ping": (answer) =>
     `${answer.name} answered in ${answer.roundTripMs.toFixed(1)} ms; up ${formatSeconds(answer.uptimeSeconds)}, ` +
     `clock ${answer.clockSkewMs >= 0 ? "+" : ""}${Math.round(answer.clockSkewMs)} ms, helper ${sanitize(answer.helperVersion)}\n`,

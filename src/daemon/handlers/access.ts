@@ -158,7 +158,7 @@ const usageOf = async (context: Context, record: VmRecord) => {
   };
 };
 
-const readUsage = async (context: Context, pid: number) => {
+export const readUsage = async (context: Context, pid: number) => {
   const { files } = context.host;
   const [stat, status] = await Promise.all([files.read(`/proc/${pid}/stat`), files.read(`/proc/${pid}/status`)]);
   return stat === null || status === null ? null : parseUsage(stat, status);

@@ -2,11 +2,18 @@
 import type { z } from "zod";
 import { dnsMethods } from "./dns.ts";
 import { imageMethods } from "./image.ts";
+import { insideMethods } from "./inside.ts";
 import type { Method } from "./method.ts";
 import { systemMethods } from "./system.ts";
 import { vmMethods } from "./vm.ts";
 
-export const contract = { ...systemMethods, ...vmMethods, ...imageMethods, ...dnsMethods };
+export const contract = {
+  ...systemMethods,
+  ...vmMethods,
+  ...insideMethods,
+  ...imageMethods,
+  ...dnsMethods,
+};
 
 /** The range of wire protocols this build speaks; raised when a message changes in a way that older sides cannot skip. */
 export const PROTOCOL = { min: 1, max: 1 } as const;

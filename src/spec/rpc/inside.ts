@@ -1,0 +1,65 @@
+// The methods on what goes on inside a running VM: what is left in it, and its clock.
+import { z } from "zod";
+import { VmRef } from "../names.ts";
+import { method } from "./method.ts";
+
+const vm = VmRef.describe("VM name, id or unique prefix");
+
+const Session = z.object({
+  user: z.string(),
+  terminal: z.string(),
+  remote: z.string(),
+  service: z.string(),
+  sinceSeconds: z.number().nullable(),
+});
+
+const Job = z.object({
+  pid: z.number(),
+  user: z.string(),
+  name: z.string(),
+  command: z.string(),
+  ageSeconds: z.number(),
+});
+
+const Listener = z.object({
+  address: z.string(),
+  port: z.number(),
+  name: z.string().nullable().describe("the process that listens; null where none was found"),
+});
+
+export const insideMethods = {
+  "vm.activity": method({
+    summary: "Show what goes on in a VM: logins, long-running processes, listening ports",
+    description:
+      "The guest's helper tells it, so it is as true as the guest is honest. Processes count that are no service of the guest's and " +
+      "are older than 10 seconds. What does not answer in time is left out.",
+    input: z.object({
+      vm,
+      within: z
+        .number()
+        .int()
+        .min(1)
+        .max(60_000)
+        .default(3000)
+        .describe("how long to wait for the guest, in milliseconds"),
+    }),
+    output: z.object({
+      id: z.string(),
+      name: z.string(),
+      fqdn: z.string(),
+      state: z.string(),
+      address: z.string().nullable().describe("what people here reach it by"),
+      sessions: z.array(Session).nullable().describe("null: the guest did not say in time"),
+      jobs: z.array(Job).nullable(),
+      listeners: z.array(Listener).nullable(),
+      memoryMiB: z.number().nullable().describe("what the VMM occupies of this host's memory, MiB"),
+      diskUsedMiB: z.number().nullable().describe("what the root disk occupies on this host, MiB"),
+    }),
+    errors: ["vm.not_found", "vm.ambiguous"],
+    positional: ["vm"],
+    command: {
+      path: ["vm", "activity"],
+      examples: [{ command: "banger vm activity web", shows: "who and what is in it" }],
+    },
+  }),
+};
