@@ -88,6 +88,32 @@ const planSetup = async (options: { isUndo: boolean }): Promise<SetupPlan> => {
   };
 };
 
+/** The runtime bundle of this program and user; needs no instance and no daemon. */
+const openUserBundle = async () => {
+  const [{ openBundle }, { parseConfig, resolveConfig }, { planBasePaths }, { tryLockFile }, { runCommand }] =
+    await Promise.all([
+      import("./bundle/bundle.ts"),
+      import("./core/config.ts"),
+      import("./core/paths.ts"),
+      import("./host/lock.ts"),
+      import("./host/command.ts"),
+    ]);
+  const { env } = process;
+  const base = planBasePaths({ env, home: env.HOME ?? "/" });
+  const text = await Bun.file(base.configFile)
+    .text()
+    .catch(() => "");
+  const { config } = resolveConfig({ file: parseConfig(text, base.configFile), environment: env });
+  return openBundle({
+    env,
+    configured: config.bundle,
+    dataDir: base.dataDir,
+    tryLock: tryLockFile,
+    readVersion: async (path) => (await runCommand({ argv: [path, "--version"], timeoutMs: 10_000 })).stdout,
+    now: () => new Date(),
+  });
+};
+
 const runCliRole = async (argv: readonly string[]): Promise<number> => {
   const { openSession, runCli } = await import("./cli/cli.ts");
   const { findInstance, openInstance, openingOfProcess } = await import("./host/instance.ts");
@@ -101,6 +127,7 @@ const runCliRole = async (argv: readonly string[]): Promise<number> => {
       ? { argv: [process.execPath], argv0: "bangerd" }
       : { argv: [process.execPath, import.meta.path, "__bangerd"] },
     planSetup: isBuilt ? planSetup : null,
+    openBundle: openUserBundle,
     runTui: async ({ openClient }) => {
       const { runTui } = await import("./tui/tui.tsx");
       const selfArgv = isBuilt ? [process.execPath] : [process.execPath, import.meta.path];

@@ -87,6 +87,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "host/setup.ts",
     "host/root-launch.ts",
     "host/command.ts",
+    // … and of `banger bundle`, which works without a daemon.
+    "host/lock.ts",
+    "bundle",
+    "core/config.ts",
+    "core/paths.ts",
   ],
 };
 
@@ -126,7 +131,7 @@ describe("who may import whom", () => {
     const folders = new Set(sources.map(({ path }) => folderOf(path)));
     expect([...folders].filter((folder) => !(folder in allowed))).toEqual([]);
     // Folders that the plan has and the source does not have yet.
-    const later = new Set(["bundle", "doctor"]);
+    const later = new Set(["doctor"]);
     expect(Object.keys(allowed).filter((folder) => !folders.has(folder) && !later.has(folder))).toEqual([]);
   });
 
@@ -212,7 +217,7 @@ const bans: readonly Ban[] = [
   {
     claim: "no VMM is named outside vmm, bundle, doctor and the one enum",
     pattern: /firecracker|qemu/i,
-    except: ["vmm/", "bundle/", "doctor/", "spec/vm.ts", "spec/rpc/vm.ts", "cli/generated/"],
+    except: ["vmm/", "bundle/", "doctor/", "spec/vm.ts", "spec/rpc/vm.ts", "cli/generated/", "cli/bundle-commands.ts"],
     inComments: true,
   },
   { claim: "failures have codes", pattern: /throw new Error\(/, except: [] },

@@ -160,7 +160,7 @@ const sample = (render: ((data: never) => string | undefined) | undefined): stri
   const data = new Proxy({}, { get: (_, key) => stand(String(key)) });
   try {
     // What is computed of a number has no name to show.
-    return (render?.(data as never) ?? "").replaceAll("NaN", "N");
+    return String(render?.(data as never) ?? "").replaceAll("NaN", "N");
   } catch {
     return "";
   }

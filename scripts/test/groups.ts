@@ -60,6 +60,7 @@ const places: readonly [prefix: string, group: GroupName][] = [
   // Modelled, but too long for a check before each commit.
   ["test/crash/", "host"],
   ["test/cli/", "host"],
+  ["test/bundle/", "host"],
   ["test/tui/terminal.test.ts", "host"],
   ["test/image/", "host"],
   ["test/make/", "host"],

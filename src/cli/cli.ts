@@ -22,6 +22,7 @@ export type Opening = {
   /** How the daemon of this very program is started. */
   daemonCommand: { argv: readonly string[]; argv0?: string };
   planSetup: Session["planSetup"];
+  openBundle: Session["openBundle"];
   /** Runs the terminal UI with clients that say what they have to say to it. */
   runTui: (given: { openClient: (note: (text: string) => void) => DaemonClient }) => Promise<number>;
 };
@@ -36,7 +37,7 @@ const remember = <Value>(compute: () => Value | null): (() => Value | null) => {
 };
 
 export const openSession = (opening: Opening): Session => {
-  const { self, env, cwd, planSetup } = opening;
+  const { self, env, cwd, planSetup, openBundle } = opening;
   const terminal = openTerminal(env);
   const find = remember(opening.find);
   const open = (): Located => find() ?? opening.open();
@@ -53,5 +54,5 @@ export const openSession = (opening: Opening): Session => {
     });
   const client = openClient((text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`));
   const openTui = () => opening.runTui({ openClient });
-  return { terminal, env, cwd, self, client, paths: open, planSetup, openTui, now: () => Date.now() };
+  return { terminal, env, cwd, self, client, paths: open, planSetup, openBundle, openTui, now: () => Date.now() };
 };

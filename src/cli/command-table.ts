@@ -67,6 +67,7 @@ export const groups: Readonly<Record<string, string>> = {
   dns: "Names of VMs",
   daemon: "The background process bangerd",
   config: "Settings",
+  bundle: "The runtime that VMs need besides banger itself",
   priv: "What was done with privilege",
 };
 

@@ -1,4 +1,5 @@
 // The commands that are the CLI's own: they run ssh, attach a console, or speak of this machine rather than of one method.
+import { bundleCommands } from "./bundle-commands.ts";
 import type { CommandData, FlagData, PositionalData } from "./command-data.ts";
 
 const base = {
@@ -262,6 +263,7 @@ export const localCommands = [
       { field: "undo", kind: "boolean", description: "take away what an earlier setup made", isRequired: false },
     ],
   },
+  ...bundleCommands,
   {
     ...base,
     name: "cli.help",

@@ -42,6 +42,17 @@ const runners: Record<LocalCommand, Runner> = {
   "cli.completion": async (session, invocation) =>
     (await import("./completion.ts")).runCompletionScript(session, invocation),
   "cli.setup": async (session, invocation) => (await import("./run-setup.ts")).runSetup(session, invocation),
+  "cli.bundle-list": async (session, invocation) =>
+    (await import("./run-bundle.ts")).runBundleList(session, invocation),
+  "cli.bundle-verify": async (session, invocation) =>
+    (await import("./run-bundle.ts")).runBundleVerify(session, invocation),
+  "cli.bundle-fetch": async (session, invocation) =>
+    (await import("./run-bundle.ts")).runBundleFetch(session, invocation),
+  "cli.bundle-path": async (session, invocation) =>
+    (await import("./run-bundle.ts")).runBundlePath(session, invocation),
+  "cli.bundle-package": async (session, invocation) =>
+    (await import("./run-bundle.ts")).runBundlePackage(session, invocation),
+  "cli.bundle-use": async (session, invocation) => (await import("./run-bundle.ts")).runBundleUse(session, invocation),
   "cli.help": async (session, invocation) => (await import("./help.ts")).runHelp(session, invocation),
 };
 

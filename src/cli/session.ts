@@ -14,6 +14,47 @@ export type SetupPlan = {
   run: () => Promise<number>;
 };
 
+/** A file of the runtime bundle. */
+export type BundleFile = {
+  name: string;
+  summary: string;
+  path: string;
+  version: string | null;
+  state: "ok" | "missing" | "stale";
+  detail: string | null;
+  isOptional: boolean;
+  sizeBytes: number | null;
+  sha256: string | null;
+  from: string | null;
+  repair: string;
+};
+
+/** What is told while the bundle is fetched. */
+export type BundleEvent =
+  | { kind: "waiting" }
+  | {
+      kind: "progress";
+      artifact: string;
+      progress: { doneBytes: number; totalBytes: number | null; bytesPerSecond: number };
+    }
+  | { kind: "done"; artifact: string; outcome: "present" | "fetched"; from: string | null };
+
+/** A program of the user's own. */
+export type OwnProgram = { path: string; sha256: string; version: string; at: string };
+
+/** The runtime bundle, which main hands in. */
+export type BundleSession = {
+  place: { directory: string; kind: string; reason: string };
+  list(options: { isDeep: boolean }): Promise<BundleFile[]>;
+  fetch(
+    names: readonly string[],
+    options: { from: string | null; signal: AbortSignal; onEvent: (event: BundleEvent) => void },
+  ): Promise<BundleFile[]>;
+  pack(target: string): Promise<{ path: string; sha256: string; sizeBytes: number }>;
+  own(name: string): Promise<OwnProgram | null>;
+  use(name: string, path: string | null): Promise<OwnProgram | null>;
+};
+
 export type Session = {
   terminal: Terminal;
   env: Readonly<Record<string, string | undefined>>;
@@ -24,6 +65,7 @@ export type Session = {
   paths: () => { configFile: string; daemonLog: string; socket: string };
   /** Null where this program was not built: root is given no source tree to run. */
   planSetup: ((options: { isUndo: boolean }) => Promise<SetupPlan>) | null;
+  openBundle: () => Promise<BundleSession>;
   /** The terminal UI; null where nobody handed one in. Resolves with the exit code once it was left. */
   openTui: (() => Promise<number>) | null;
   /** Milliseconds since the epoch. */

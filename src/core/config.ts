@@ -167,7 +167,7 @@ const settle = (values: readonly SettingValue[]): Config => {
     const [section = "", name = ""] = key.split(".");
     if (value !== null) sections[section] = { ...sections[section], [name]: value };
   }
-  const { vm, network, dns, vmm, ssh, timeouts, daemon } = ConfigFile.parse(sections);
+  const { vm, network, dns, vmm, ssh, timeouts, daemon, bundle } = ConfigFile.parse(sections);
   const orNull = <Value>(value: Value): Exclude<Value, "auto" | undefined> | null =>
     value === "auto" || value === undefined ? null : (value as Exclude<Value, "auto" | undefined>);
   const ms = (text: string): number => parseDurationMs(text) ?? 0;
@@ -192,6 +192,7 @@ const settle = (values: readonly SettingValue[]): Config => {
       killMs: ms(timeouts.stop_kill),
     },
     daemon: { logLevel: daemon.log_level },
+    bundle: { dir: orNull(bundle.dir), mirror: orNull(bundle.mirror) },
   };
 };
 

@@ -1,5 +1,6 @@
 // bangerd: takes the instance's lock, opens what it needs, recovers, serves, and leaves the VMs running when it ends.
 import { randomBytes } from "node:crypto";
+import { openBundle } from "../bundle/bundle.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import { openGuestChannel } from "../guest/channel.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
@@ -59,7 +60,13 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
 
   const bus = createEventBus((event) => store.events.append(event));
   const network = createNetwork({ root: host.root, instance: paths.instance });
-  const native = findNative();
+  const bundle = openBundle({
+    ...{ env: process.env, configured: config.current().bundle, dataDir: paths.dataDir, tryLock: tryLockFile },
+    readVersion: async (path) =>
+      (await host.processes.runCommand({ argv: [path, "--version"], timeoutMs: 10_000 })).stdout,
+    now: () => new Date(),
+  });
+  const native = findNative(bundle.place.directory);
   const randomHex = (digits: number) =>
     randomBytes(Math.ceil(digits / 2))
       .toString("hex")
@@ -82,6 +89,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     cacheDir: paths.cacheDir,
     kernel: () => images.anyKernel(),
     tscKhz: createTscMeter({ host, native, cacheDir: paths.cacheDir }),
+    program: bundle.program,
   });
 
   const context: Context = {

@@ -2,7 +2,7 @@
 import type { Host } from "../host/host.ts";
 import { fail } from "../spec/errors.ts";
 import { VmmName } from "../spec/vm.ts";
-import type { VmmDriver, VmmProbe } from "../vmm/driver.ts";
+import type { ProbeOptions, VmmDriver, VmmProbe } from "../vmm/driver.ts";
 import { chooseDriver, type Probes } from "../vmm/index.ts";
 import type { ChosenVmm } from "./context.ts";
 
@@ -22,6 +22,7 @@ export const createVmmFinder = (options: {
   /** A kernel that VMs here use, for proving KVM; null while there is no image. */
   kernel: () => string | null;
   tscKhz: (accelerator: "kvm" | "tcg") => Promise<number | null>;
+  program?: NonNullable<ProbeOptions["program"]>;
 }): VmmFinder => {
   const { drivers, host, cacheDir } = options;
   const known = new Map<VmmName, VmmProbe>();
@@ -38,6 +39,7 @@ export const createVmmFinder = (options: {
       processes: host.processes,
       kernel,
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+      ...(options.program ? { program: options.program } : {}),
     });
     // A VMM that was missing may be installed any moment, and KVM is not proved without a kernel: both are asked again.
     if (found.ok && kernel !== null) known.set(name, found);

@@ -14,15 +14,16 @@ export type NativePaths = {
   imageScripts: string;
 };
 
-/** In a source tree helpers lie in `build/` and scripts in `images/`; an installed executable has both in `../lib/banger`. */
-export const findNative = (): NativePaths => {
+/** In a source tree helpers lie in `build/` and scripts in `images/`; elsewhere both are in the bundle, which is `../lib/banger` when nobody says otherwise. */
+export const findNative = (bundleDir?: string): NativePaths => {
   const isCompiled = basename(process.execPath) !== "bun";
   const executableDir = dirname(process.execPath);
   const sourceRoot = isCompiled ? resolve(executableDir, "..") : resolve(import.meta.dir, "../..");
-  const installed = resolve(executableDir, "../lib/banger");
-  const given = process.env.BANGER_RUNTIME_DIR;
-  const roots = given ? [given] : isCompiled ? [installed, `${sourceRoot}/build`] : [`${sourceRoot}/build`];
-  const lib = roots.find((root) => existsSync(`${root}/banger-shim`)) ?? roots.at(-1) ?? installed;
+  const bundle = bundleDir ?? process.env.BANGER_RUNTIME_DIR ?? resolve(executableDir, "../lib/banger");
+  // What was just built counts more than what was put into the source tree's bundle once; a bundle that is named has all of it or none.
+  const isOfSources = bundle === `${sourceRoot}/runtime`;
+  const roots = isOfSources ? [`${sourceRoot}/build`, bundle] : [bundle, `${sourceRoot}/build`];
+  const lib = roots.find((root) => existsSync(`${root}/banger-shim`)) ?? bundle;
   const scripts = [`${lib}/images`, `${sourceRoot}/images`].find((path) => existsSync(`${path}/customize.sh`));
   return {
     shim: `${lib}/banger-shim`,

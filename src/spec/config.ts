@@ -93,6 +93,18 @@ const daemon = z.strictObject({
     .describe("least severity that goes into the daemon's log"),
 });
 
+const bundle = z.strictObject({
+  dir: z
+    .string()
+    .regex(/^\//, "expected an absolute path")
+    .optional()
+    .describe("directory of the runtime bundle; without it, the one of this installation (banger bundle path)"),
+  mirror: z
+    .url({ protocol: /^https?$/, error: "expected an http or https address" })
+    .optional()
+    .describe("address asked before the official ones for files of the bundle"),
+});
+
 /** The file as it is written (`z.input`) and with its defaults filled in (`z.output`). */
 export const ConfigFile = z.strictObject({
   version: z
@@ -106,6 +118,7 @@ export const ConfigFile = z.strictObject({
   ssh: ssh.prefault({}).describe("`banger ssh`"),
   timeouts: timeouts.prefault({}).describe("how long things may take"),
   daemon: daemon.prefault({}).describe("bangerd itself"),
+  bundle: bundle.prefault({}).describe("the runtime bundle"),
 });
 export type ConfigFile = z.output<typeof ConfigFile>;
 
@@ -128,6 +141,7 @@ export type Config = {
   ssh: { startsStoppedVms: boolean; remindsOfRunningVms: boolean | "ask" };
   timeouts: { readyMs: number; askMs: number; buttonMs: number; termMs: number; killMs: number };
   daemon: { logLevel: ConfigFile["daemon"]["log_level"] };
+  bundle: { dir: string | null; mirror: string | null };
 };
 
 export const ConfigSource = z.enum(["default", "file", "environment", "flag"]);
@@ -146,7 +160,7 @@ type Setting = {
   description: string;
 };
 
-const sections = { vm, network, dns, vmm, ssh, timeouts, daemon };
+const sections = { vm, network, dns, vmm, ssh, timeouts, daemon, bundle };
 
 /** Every setting as `section.key`, in the order of the file. */
 export const settings: readonly Setting[] = Object.entries(sections).flatMap(([section, { shape }]) =>

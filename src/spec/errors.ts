@@ -377,10 +377,48 @@ export const errors = {
     fix: () => "set XDG_RUNTIME_DIR (or XDG_STATE_HOME) to a shorter path",
     exit: EXIT.daemon,
   }),
-  "bundle.missing": entry<{ artifact: string; directory: string }>({
+  // the runtime bundle
+  "bundle.missing": entry<{ artifact: string; directory: string; repair?: string }>({
     message: ({ artifact, directory }) => `${artifact} is missing: it was looked for in ${directory}.`,
-    fix: () => "make build   # in the source tree",
+    fix: ({ repair }) => repair ?? "make build   # in the source tree",
     exit: EXIT.host,
+  }),
+  "bundle.stale": entry<{ artifact: string; directory: string; detail: string; repair: string }>({
+    message: ({ artifact, directory, detail }) =>
+      `${artifact} in ${directory} is not the one that belongs there: ${detail}.`,
+    fix: ({ repair }) => repair,
+    exit: EXIT.host,
+  }),
+  "bundle.fetch_failed": entry<{ artifact: string; reason: string; detail: string }>({
+    message: ({ artifact, detail }) => `${artifact} was not fetched, and what was there is untouched: ${detail}.`,
+    fix: ({ reason }) =>
+      reason === "space"
+        ? "free some space, then the same command again: it goes on where it was"
+        : "banger bundle fetch --from DIR|URL   # a mirror, or a directory with the files",
+    exit: EXIT.host,
+  }),
+  "bundle.incomplete": entry<{
+    directory: string;
+    failed: readonly { artifact: string; detail: string; repair: string }[];
+  }>({
+    message: ({ directory, failed }) =>
+      `The bundle in ${directory} is not complete: ${failed.map(({ detail }) => detail).join(" ")}`,
+    fix: ({ failed }) => failed[0]?.repair,
+    exit: EXIT.host,
+  }),
+  "bundle.unknown_artifact": entry<{ artifact: string; known: readonly string[] }>({
+    message: ({ artifact, known }) => `The bundle has no ${quoted(artifact)}; there are ${list(known)}.`,
+    fix: () => "banger bundle list",
+    exit: EXIT.usage,
+  }),
+  "bundle.bad_manifest": entry<{ path: string; detail: string }>({
+    message: ({ path, detail }) => `${path} is no manifest of a runtime bundle: ${detail}.`,
+    exit: EXIT.host,
+  }),
+  "bundle.own_unusable": entry<{ path: string; detail: string }>({
+    message: ({ path, detail }) => `${path} cannot be used instead of the bundle's: ${detail}.`,
+    fix: () => "give the absolute path of a program that you may run",
+    exit: EXIT.usage,
   }),
 } as const;
 

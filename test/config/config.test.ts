@@ -71,6 +71,7 @@ test("the defaults are those that the documentation promises", () => {
     ssh: { startsStoppedVms: false, remindsOfRunningVms: true },
     timeouts: { readyMs: 120_000, askMs: 30_000, buttonMs: 15_000, termMs: 5_000, killMs: 5_000 },
     daemon: { logLevel: "info" },
+    bundle: { dir: null, mirror: null },
   });
 });
 

@@ -90,7 +90,10 @@ const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdi
 export const probeFirecracker = async (options: ProbeOptions): Promise<VmmProbe> => {
   if (process.arch !== "x64")
     return { ok: false, reason: `this driver is for x86-64, this is ${process.arch}`, package: null };
-  const found = await findFirecracker(searchPlaces(process.env));
+  // BANGER_FIRECRACKER means this one or none; then the bundle's, which was verified, and then what else is installed.
+  const places = searchPlaces(process.env);
+  const bundled = places.named === undefined ? ((await options.program?.("firecracker")) ?? null) : null;
+  const found = bundled ?? (await findFirecracker(places));
   if ("reason" in found) return { ok: false, reason: found.reason, package: null };
   const binary = await examineFirecracker(found.path, options);
   if ("reason" in binary) return { ok: false, reason: binary.reason, package: null };
@@ -98,7 +101,8 @@ export const probeFirecracker = async (options: ProbeOptions): Promise<VmmProbe>
     options.signal.throwIfAborted();
     return { isProved: false, reason: `KVM could not be tried: ${describeUnknown(error)}` };
   });
-  const name = `Firecracker ${binary.version}`;
+  const isOwn = bundled !== null && "isOwn" in bundled && bundled.isOwn;
+  const name = `Firecracker ${binary.version}${isOwn ? " (your own, by banger bundle use)" : ""}`;
   return verdict.isProved
     ? { ok: true, binary, accelerator: "kvm", reason: `${name} with KVM: ${verdict.reason}` }
     : { ok: false, reason: `${name} at ${binary.path} needs KVM: ${verdict.reason}`, package: null };
