@@ -37,11 +37,20 @@ const plan: FlagData = {
   isRequired: false,
 };
 
+const watch: FlagData = {
+  field: "watch",
+  kind: "boolean",
+  description: "ask once a second until Ctrl-C",
+  isRequired: false,
+  letter: "w",
+};
+
 const isAboutVms = (command: CommandData): boolean => command.positionals[0]?.names === "vm";
 
 const addedFlags = (command: CommandData): readonly FlagData[] => [
   ...(command.isMulti && isAboutVms(command) ? selection : []),
   ...(command.name === "vm.start" ? [plan] : []),
+  ...(command.name === "vm.ping" ? [watch] : []),
   ...(/\.list$/.test(command.name) ? [quiet] : []),
   json,
 ];

@@ -1,7 +1,7 @@
 // Sizes, times and durations as people read them.
 import { formatSeconds } from "../spec/elapsed.ts";
 
-export { formatMs, formatSeconds } from "../spec/elapsed.ts";
+export { formatMs, formatSeconds, formatSkew } from "../spec/elapsed.ts";
 
 /** 4096 → `4G`, 1536 → `1.5G`, 300 → `300M`; `-` for what is not known. */
 export const formatMiB = (sizeMiB: number | null): string => {

@@ -135,7 +135,7 @@ export const readInvocation = (
       values[field] = Object.fromEntries(values[field] as [string, string][]);
     }
   }
-  const isAdded = (field: string) => !["json", "quiet", "all", "selector", "plan"].includes(field);
+  const isAdded = (field: string) => !["json", "quiet", "all", "selector", "plan", "watch"].includes(field);
   const input = Object.fromEntries(Object.entries(values).filter(([field]) => isAdded(field)));
   const words = parsed.args.filter((word) => word !== undefined);
   const names = command.positionals.length;
@@ -157,6 +157,7 @@ export const readInvocation = (
       all: values.all === true,
       selector: (values.selector as Record<string, string> | undefined) ?? null,
       plan: values.plan === true,
+      watch: values.watch === true,
     },
   };
 };

@@ -127,6 +127,7 @@ export const runMethod = async (session: Session, invocation: Invocation): Promi
   if (command.name === "system.status" || command.name === "system.stop") {
     return runWithoutStarting(session, invocation);
   }
+  if (invocation.own.watch) return (await import("./run-ping.ts")).runPingWatch(session, invocation);
   if (command.isMulti) return (await import("./run-multi.ts")).runMulti(session, invocation);
   if (streams.has(command.name)) return runStream(session, invocation);
   if (command.hasEvents) return runOperation(session, invocation);

@@ -11,6 +11,7 @@ const concerns: Readonly<Record<string, (state: VmState) => boolean>> = {
   "vm.stop": (state) => !isDown(state),
   "vm.restart": (state) => !isDown(state),
   "vm.kill": (state) => !isDown(state),
+  "vm.clock": (state) => state === "running",
   "vm.stats": (state) => !isDown(state),
 };
 

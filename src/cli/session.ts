@@ -84,5 +84,5 @@ export type Invocation = {
   isJson: boolean;
   isQuiet: boolean;
   /** Flags that the CLI added and no method knows. */
-  own: { all: boolean; selector: Record<string, string> | null; plan: boolean };
+  own: { all: boolean; selector: Record<string, string> | null; plan: boolean; watch: boolean };
 };

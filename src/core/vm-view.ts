@@ -1,5 +1,5 @@
 // Turns a record and what is known of the host into the VM object that people and programs see.
-import type { Address, Vm, VmRecord } from "../spec/vm.ts";
+import type { Address, ClockReading, Vm, VmRecord } from "../spec/vm.ts";
 import { addressOf } from "./net-plan.ts";
 
 export type ViewFacts = {
@@ -8,6 +8,7 @@ export type ViewFacts = {
   zone: string;
   diskUsedMiB: number | null;
   vmmReason: string;
+  clock: ClockReading | null;
 };
 
 /** The addresses of a VM: in bridge mode people reach it by the guest's own address. */
@@ -51,5 +52,6 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     lastEnd: runtime.lastEnd,
     lastError: runtime.lastError,
     pendingRestart: runtime.pendingRestart,
+    clock: record.state === "running" ? facts.clock : null,
   };
 };

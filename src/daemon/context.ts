@@ -14,6 +14,7 @@ import type { EndCause, VmmName } from "../spec/vm.ts";
 import type { Store } from "../store/store.ts";
 import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
 import type { EventBus } from "./bus.ts";
+import type { ClockKeeper } from "./clocks.ts";
 import type { NameService } from "./names.ts";
 import type { SubnetKeeper } from "./subnet.ts";
 
@@ -29,6 +30,8 @@ export type LiveVm = {
   channel: GuestChannel;
   /** Resolves when nobody watches any more: the VMM ended, or the daemon let go of it. */
   watching: Promise<void>;
+  /** The helper has spoken since the daemon holds on to this VM. */
+  hasSpoken: () => boolean;
   /** The guest has said that it goes down, or the daemon ends it. */
   isEnding: () => boolean;
   /** The end that comes now is the daemon's own doing. */
@@ -65,6 +68,7 @@ export type Context = {
   network: Network;
   subnet: SubnetKeeper;
   names: NameService;
+  clocks: ClockKeeper;
   images: ImageService;
   drivers: Readonly<Record<VmmName, VmmDriver>>;
   /** Finds the VMM for a wish; null means `auto`. Errors: vmm.unavailable. */

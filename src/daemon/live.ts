@@ -4,6 +4,8 @@ import type { StartPlan } from "../spec/plan.ts";
 import type { EndCause } from "../spec/vm.ts";
 import type { Context, LiveVm } from "./context.ts";
 
+const FIRST_PING_MS = 10_000;
+
 /** Opens the channel and begins to watch. What the daemon ends itself it announces by `expectEnd`, and is not told of. */
 export const openLive = (context: Context, plan: StartPlan): LiveVm => {
   const { shims, openChannel, store, log } = context;
@@ -13,6 +15,17 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
   const release = new AbortController();
   let guestSays: EndCause | null = null;
   let isEndExpected = false;
+  let hasSpoken = false;
+  context.clocks.forget(id);
+  const forgetReady = channel.onStateChange(({ state }) => {
+    if (state !== "ready") return;
+    hasSpoken = true;
+    channel.ping({ timeoutMs: FIRST_PING_MS }).then(
+      ({ clockSkewMs }) => context.clocks.note(id, clockSkewMs),
+      // A guest that goes down again at once; what matters is said elsewhere.
+      () => undefined,
+    );
+  });
   const forget = channel.onEnding((why) => {
     guestSays = why === "kexec" ? null : why;
   });
@@ -44,6 +57,7 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
     shim,
     channel,
     watching,
+    hasSpoken: () => hasSpoken,
     isEnding: () => guestSays !== null || isEndExpected,
     expectEnd: () => {
       isEndExpected = true;
@@ -52,6 +66,7 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
       isEndExpected = true;
       release.abort();
       forget();
+      forgetReady();
       channel.close();
       shim.close();
     },

@@ -9,6 +9,7 @@ import { readLockPid, tryLockFile } from "../host/lock.ts";
 import { findNative } from "../host/native.ts";
 import type { RootLaunch } from "../host/root-launch.ts";
 import { connectShim, launchShim, readShimStatus } from "../host/shim.ts";
+import { readAsleepMs } from "../host/sleep.ts";
 import { createImageService } from "../image/images.ts";
 import { createNetwork } from "../net/network.ts";
 import { describeUnknown, fail } from "../spec/errors.ts";
@@ -17,6 +18,7 @@ import { openStore } from "../store/store.ts";
 import { drivers } from "../vmm/index.ts";
 import { createTscMeter } from "../vmm/tsc.ts";
 import { createEventBus } from "./bus.ts";
+import { createClockKeeper } from "./clocks.ts";
 import { openConfig } from "./config-file.ts";
 import type { Context } from "./context.ts";
 import { accessHandlers } from "./handlers/access.ts";
@@ -36,6 +38,8 @@ import { serveStreams } from "./stream-server.ts";
 import { createSubnetKeeper } from "./subnet.ts";
 import { createVmmFinder } from "./vmms.ts";
 
+/** How often it is looked whether the host has slept. */
+const SLEEP_LOOK_MS = 5000;
 /** How long a stop waits for operations under way. */
 const DRAIN_MS = 60_000;
 const DRAIN_POLL_MS = 20;
@@ -103,6 +107,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     network,
     subnet,
     names,
+    clocks: createClockKeeper({ asleepMs: readAsleepMs, context: () => context }),
     images,
     drivers,
     chooseVmm: vmms.choose,
@@ -164,7 +169,9 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   bus.publish({ type: "daemon.started", version: options.version, pid: process.pid });
   log.info("bangerd serves", { pid: process.pid, version: options.version, socket: paths.socket });
 
+  const sleepLook = setInterval(() => void context.clocks.look(), SLEEP_LOOK_MS);
   const { isForced } = await stop.promise;
+  clearInterval(sleepLook);
   stopping.abort();
   streams.stop();
   const until = performance.now() + (isForced ? 0 : DRAIN_MS);

@@ -14,6 +14,7 @@ export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> =>
     zone: context.config().dns.zone,
     diskUsedMiB,
     vmmReason: context.vmmReason(record.spec.vmm),
+    clock: context.clocks.reading(record.id),
   });
 };
 

@@ -22,6 +22,12 @@ export const formatSeconds = (seconds: number): string => {
   return text;
 };
 
+/** How far one clock is from another: `on time`, `20 ms ahead`, `1.5 s behind`, `2h5m behind`. */
+export const formatSkew = (skewMs: number): string => {
+  const size = Math.abs(skewMs);
+  return Math.round(size) === 0 ? "on time" : `${formatMs(size)} ${skewMs < 0 ? "behind" : "ahead"}`;
+};
+
 /** 820 → `820 ms`, 2345 → `2.3 s`, 95000 → `1m35s`. */
 export const formatMs = (ms: number): string => {
   if (ms < 1000) return `${Math.round(ms)} ms`;

@@ -171,6 +171,29 @@ export const errors = {
   "guest.refused": entry<{ vm: string; detail: string }>({
     message: ({ vm, detail }) => `The guest helper of ${vm} refused: ${detail}`,
   }),
+  "guest.booting": entry<{ vm: string; upMs: number | null }>({
+    message: ({ vm, upMs }) =>
+      `${vm} is still booting: its guest helper has not spoken yet${upMs === null ? "" : `, ${Math.round(upMs / 1000)} s after its start`}.`,
+    fix: ({ vm }) => `banger logs -f ${vm}   # watch it boot`,
+    exit: EXIT.timeout,
+  }),
+  "guest.silent": entry<{ vm: string; waitedMs: number }>({
+    message: ({ vm, waitedMs }) =>
+      `${vm} runs and takes connections, but its guest helper did not answer within ${(waitedMs / 1000).toFixed(1)} s.`,
+    fix: ({ vm }) => `banger ssh ${vm} sudo systemctl restart banger-vsock-pingd`,
+    exit: EXIT.timeout,
+  }),
+  "guest.frozen": entry<{ vm: string; waitedMs: number; isVmmStopped: boolean; pid: number | null }>({
+    message: ({ vm, waitedMs, isVmmStopped }) =>
+      isVmmStopped
+        ? `${vm} stands still: the process that runs it is stopped.`
+        : `${vm} is frozen: neither its guest helper nor its network answered within ${(waitedMs / 1000).toFixed(1)} s.`,
+    fix: ({ vm, isVmmStopped, pid }) =>
+      isVmmStopped && pid !== null
+        ? `kill -CONT ${pid}`
+        : `banger restart --force ${vm}   # after a look at banger logs ${vm}`,
+    exit: EXIT.timeout,
+  }),
   "guest.too_old": entry<{ vm: string; ability: string; version: string }>({
     message: ({ vm, ability, version }) =>
       `The guest helper of ${vm} (${version || "of no known version"}) does not know ${ability}: its image is older than this banger.`,

@@ -127,6 +127,14 @@ export const Address = z.object({
 });
 export type Address = z.infer<typeof Address>;
 
+/** How far a guest's real-time clock is from the host's. */
+export const ClockReading = z.object({
+  skewMs: z.number().describe("the guest's clock minus the host's, milliseconds"),
+  measuredAt: z.string(),
+  correctedAt: z.string().nullable().describe("when banger set it last in this run of the VM"),
+});
+export type ClockReading = z.infer<typeof ClockReading>;
+
 /** The VM object of `vm show --json` and of every RPC; JSON only ever gains fields. */
 export const Vm = z.object({
   id: VmId,
@@ -153,5 +161,6 @@ export const Vm = z.object({
   lastEnd: z.object({ cause: EndCause, at: z.string() }).nullable(),
   lastError: Failure.nullable(),
   pendingRestart: z.boolean(),
+  clock: ClockReading.nullable().describe("null while it does not run, or before it was measured"),
 });
 export type Vm = z.infer<typeof Vm>;

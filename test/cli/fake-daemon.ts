@@ -170,6 +170,7 @@ export const vm = (over: Partial<Vm> = {}): Vm => ({
   lastEnd: null,
   lastError: null,
   pendingRestart: false,
+  clock: null,
   ...over,
 });
 

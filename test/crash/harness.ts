@@ -2,6 +2,7 @@
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
 import { audit } from "../../src/daemon/audit.ts";
 import { createEventBus } from "../../src/daemon/bus.ts";
+import { createClockKeeper } from "../../src/daemon/clocks.ts";
 import { openConfig } from "../../src/daemon/config-file.ts";
 import type { Context } from "../../src/daemon/context.ts";
 import { accessHandlers } from "../../src/daemon/handlers/access.ts";
@@ -161,6 +162,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       ask: async () => null,
       close: async () => {},
     },
+    clocks: createClockKeeper({ asleepMs: () => 0, context: () => context }),
     images,
     drivers: { firecracker: driver, qemu: driver },
     chooseVmm: async () => ({

@@ -27,6 +27,7 @@ export type CommandMethod =
   | "vm.why-slow"
   | "vm.ping"
   | "vm.activity"
+  | "vm.clock"
   | "image.build"
   | "image.register"
   | "image.list"
@@ -870,12 +871,18 @@ export const generatedCommands: readonly CommandData[] = [
   {
     name: "vm.ping",
     path: ["vm", "ping"],
-    aliases: [],
+    aliases: [["ping"]],
     summary: "Ask the helper in a VM whether it is alive",
+    description:
+      "Goes over the guest channel, so it needs no network in the guest. Without an answer it says what that means: the VM is down, it still boots, its helper alone is silent, or all of it stands still.",
     examples: [
       {
         command: "banger vm ping web",
         shows: "round trip, uptime and clock of the guest",
+      },
+      {
+        command: "banger vm ping --watch web",
+        shows: "once a second until Ctrl-C, with a summary",
       },
     ],
     flags: [],
@@ -927,6 +934,38 @@ export const generatedCommands: readonly CommandData[] = [
       },
     ],
     isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "vm.clock",
+    path: ["vm", "clock"],
+    aliases: [],
+    summary: "Set the clocks of VMs to that of this host",
+    description:
+      "The daemon does so by itself when this host has slept. How far a clock is off is measured at each ping and shown by `banger show`.",
+    examples: [
+      {
+        command: "banger vm clock web",
+        shows: "set it, and say how far it was off",
+      },
+      {
+        command: "banger vm clock --all",
+        shows: "for every VM that runs",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: true,
     hasEvents: false,
     isCancellable: false,
   },

@@ -1,8 +1,8 @@
 // How people see VMs: tables, facts, and one line for each thing that was done.
 import type { Output } from "../../spec/rpc/contract.ts";
 import { sanitize } from "../../spec/sanitize.ts";
-import type { Address, Vm, VmState } from "../../spec/vm.ts";
-import { formatAgo, formatMiB, formatMs, formatSeconds, formatSince } from "../format.ts";
+import type { Address, ClockReading, Vm, VmState } from "../../spec/vm.ts";
+import { formatAgo, formatMiB, formatMs, formatSeconds, formatSince, formatSkew } from "../format.ts";
 import type { Paint } from "../paint.ts";
 import { renderFacts, renderTable } from "../table.ts";
 import type { ViewContext, ViewsOf, VmMethod } from "./views.ts";
@@ -52,6 +52,15 @@ const renderList = (vms: Output<"vm.list">, context: ViewContext) => {
     : table;
 };
 
+/** From here on programs notice. */
+const CLOCK_OFF_MS = 1000;
+
+const renderClock = ({ name, clock }: { name: string; clock: ClockReading | null }, nowMs: number): string | null =>
+  clock &&
+  `${formatSkew(clock.skewMs)}, measured ${formatAgo(clock.measuredAt, nowMs)}` +
+    (clock.correctedAt ? `, set ${formatAgo(clock.correctedAt, nowMs)}` : "") +
+    (Math.abs(clock.skewMs) >= CLOCK_OFF_MS ? `; banger vm clock ${name} sets it` : "");
+
 const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
   renderFacts(
     [
@@ -71,6 +80,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Labels", pairs(vm.labels)],
       ["Created", `${formatAgo(vm.createdAt, nowMs)}  ${paint.faint(vm.createdAt)}`],
       ["Started", vm.startedAt && `${formatAgo(vm.startedAt, nowMs)}  ${paint.faint(vm.startedAt)}`],
+      ["Clock", renderClock(vm, nowMs)],
       ["Process", vm.pid === null ? null : String(vm.pid)],
       ["Last end", vm.lastEnd && `${vm.lastEnd.cause.replace("_", " ")}, ${formatAgo(vm.lastEnd.at, nowMs)}`],
       ["Last error", vm.lastError && paint.bad(sanitize(vm.lastError.message))],
@@ -182,7 +192,9 @@ export const vmViews: ViewsOf<VmMethod> = {
   "vm.stats": (one, context) => renderStats([one], context),
   "vm.why-slow": renderWhySlow,
   "vm.activity": renderActivity,
+  "vm.clock": ({ name, wasMs, skewMs }) =>
+    `the clock of ${name} was ${formatSkew(wasMs)} and is ${formatSkew(skewMs)}\n`,
   "vm.ping": (answer) =>
     `${answer.name} answered in ${answer.roundTripMs.toFixed(1)} ms; up ${formatSeconds(answer.uptimeSeconds)}, ` +
-    `clock ${answer.clockSkewMs >= 0 ? "+" : ""}${Math.round(answer.clockSkewMs)} ms, helper ${sanitize(answer.helperVersion)}\n`,
+    `clock ${formatSkew(answer.clockSkewMs)}, helper ${sanitize(answer.helperVersion)}\n`,
 };

@@ -14,9 +14,8 @@ import { bangerKeyPath } from "../prepare-create.ts";
 import { hostAddressOf } from "../view.ts";
 import { findVm } from "./vm.ts";
 
-type AccessHandlers = Pick<Handlers, "vm.access" | "vm.console" | "vm.logs" | "vm.ping" | "vm.stats" | "vm.why-slow">;
+type AccessHandlers = Pick<Handlers, "vm.access" | "vm.console" | "vm.logs" | "vm.stats" | "vm.why-slow">;
 
-const PING_TIMEOUT_MS = 3000;
 const STATS_WINDOW_MS = 250;
 
 const needRunning = (record: VmRecord, verb: string): void => {
@@ -77,20 +76,6 @@ export const accessHandlers = (context: Context): AccessHandlers => {
         (text) => call.emit({ kind: "log", text }),
       );
       return { lines };
-    },
-
-    "vm.ping": async (input) => {
-      const record = findVm(context, input.vm);
-      const { channel } = liveOf(record, "ping");
-      const info = await channel.ready({ timeoutMs: PING_TIMEOUT_MS });
-      const { roundTripMs, clockSkewMs, uptimeMs } = await channel.ping({ timeoutMs: PING_TIMEOUT_MS });
-      return {
-        name: record.spec.name,
-        roundTripMs,
-        clockSkewMs,
-        uptimeSeconds: Math.floor(uptimeMs / 1000),
-        helperVersion: info.version,
-      };
     },
 
     "vm.stats": async (input) => {

@@ -2,12 +2,20 @@
 
 import { planVmPaths } from "../../core/paths.ts";
 import { type GuestSession, readListeners, readStatus } from "../../guest/reports.ts";
+import { fail } from "../../spec/errors.ts";
 import type { Handlers, ParsedInput } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
+import { pingVm } from "../ping.ts";
 import { hostAddressOf } from "../view.ts";
 import { readUsage } from "./access.ts";
 import { findVm } from "./vm.ts";
+
+/** Running, or on the way to it. */
+const needRunning = (record: VmRecord, verb: string): VmRecord => {
+  if (record.state === "running" || (verb === "ping" && record.state === "starting")) return record;
+  throw fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb, needs: ["running"] });
+};
 
 /** Somebody who is logged in, rather than one who is leaving or a manager of systemd's. */
 const isLogin = ({ state, sessionClass }: GuestSession): boolean =>
@@ -71,6 +79,13 @@ const activityOf = async (context: Context, { vm, within }: ParsedInput<"vm.acti
   };
 };
 
-export const insideHandlers = (context: Context): Pick<Handlers, "vm.activity"> => ({
+export const insideHandlers = (context: Context): Pick<Handlers, "vm.activity" | "vm.clock" | "vm.ping"> => ({
   "vm.activity": (input) => activityOf(context, input),
+
+  "vm.clock": async (input) => {
+    const record = needRunning(findVm(context, input.vm), "set the clock of");
+    return { name: record.spec.name, ...(await context.clocks.set(record.id)) };
+  },
+
+  "vm.ping": (input) => pingVm(context, needRunning(findVm(context, input.vm), "ping")),
 });

@@ -62,4 +62,25 @@ export const insideMethods = {
       examples: [{ command: "banger vm activity web", shows: "who and what is in it" }],
     },
   }),
+  "vm.clock": method({
+    summary: "Set the clocks of VMs to that of this host",
+    description:
+      "The daemon does so by itself when this host has slept. How far a clock is off is measured at each ping and shown by `banger show`.",
+    input: z.object({ vm }),
+    output: z.object({
+      name: z.string(),
+      wasMs: z.number().describe("how far it was off: the guest's clock minus the host's, milliseconds"),
+      skewMs: z.number().describe("how far it is off now"),
+    }),
+    errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "guest.refused", "guest.not_ready", "operation.timeout"],
+    positional: ["vm"],
+    command: {
+      path: ["vm", "clock"],
+      isMulti: true,
+      examples: [
+        { command: "banger vm clock web", shows: "set it, and say how far it was off" },
+        { command: "banger vm clock --all", shows: "for every VM that runs" },
+      ],
+    },
+  }),
 };

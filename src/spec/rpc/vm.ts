@@ -342,6 +342,9 @@ export const vmMethods = {
   }),
   "vm.ping": method({
     summary: "Ask the helper in a VM whether it is alive",
+    description:
+      "Goes over the guest channel, so it needs no network in the guest. Without an answer it says what that means: " +
+      "the VM is down, it still boots, its helper alone is silent, or all of it stands still.",
     input: z.object({ vm }),
     output: z.object({
       name: z.string(),
@@ -354,14 +357,19 @@ export const vmMethods = {
       "vm.not_found",
       "vm.ambiguous",
       "vm.wrong_state",
-      "guest.channel_lost",
-      "guest.not_ready",
-      "operation.timeout",
+      "guest.booting",
+      "guest.silent",
+      "guest.frozen",
+      "guest.protocol_error",
     ],
     positional: ["vm"],
     command: {
       path: ["vm", "ping"],
-      examples: [{ command: "banger vm ping web", shows: "round trip, uptime and clock of the guest" }],
+      aliases: [["ping"]],
+      examples: [
+        { command: "banger vm ping web", shows: "round trip, uptime and clock of the guest" },
+        { command: "banger vm ping --watch web", shows: "once a second until Ctrl-C, with a summary" },
+      ],
     },
   }),
   "vm.access": method({
