@@ -27,7 +27,9 @@ const find = (pattern: RegExp): string[] =>
   );
 
 /** A file that needs its size says why. */
-const largeFiles: Readonly<Record<string, string>> = {};
+const largeFiles: Readonly<Record<string, string>> = {
+  "docs/reference/openrpc.json": "generated: the whole schema of every method, for programs that read one at a time",
+};
 const LARGE_BYTES = 200 * 1024;
 
 describe("tracked files", () => {
