@@ -128,6 +128,10 @@ const runCliRole = async (argv: readonly string[]): Promise<number> => {
       : { argv: [process.execPath, import.meta.path, "__bangerd"] },
     planSetup: isBuilt ? planSetup : null,
     openBundle: openUserBundle,
+    checkHost: async (failure) => {
+      const { checkWithoutDaemon } = await import("./daemon/doctor.ts");
+      return checkWithoutDaemon({ executable, version, failure });
+    },
     runTui: async ({ openClient }) => {
       const { runTui } = await import("./tui/tui.tsx");
       const selfArgv = isBuilt ? [process.execPath] : [process.execPath, import.meta.path];

@@ -23,6 +23,7 @@ export type Opening = {
   daemonCommand: { argv: readonly string[]; argv0?: string };
   planSetup: Session["planSetup"];
   openBundle: Session["openBundle"];
+  checkHost: Session["checkHost"];
   /** Runs the terminal UI with clients that say what they have to say to it. */
   runTui: (given: { openClient: (note: (text: string) => void) => DaemonClient }) => Promise<number>;
 };
@@ -37,7 +38,7 @@ const remember = <Value>(compute: () => Value | null): (() => Value | null) => {
 };
 
 export const openSession = (opening: Opening): Session => {
-  const { self, env, cwd, planSetup, openBundle } = opening;
+  const { self, env, cwd, planSetup, openBundle, checkHost } = opening;
   const terminal = openTerminal(env);
   const find = remember(opening.find);
   const open = (): Located => find() ?? opening.open();
@@ -54,5 +55,6 @@ export const openSession = (opening: Opening): Session => {
     });
   const client = openClient((text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`));
   const openTui = () => opening.runTui({ openClient });
-  return { terminal, env, cwd, self, client, paths: open, planSetup, openBundle, openTui, now: () => Date.now() };
+  const given = { planSetup, openBundle, checkHost, openTui };
+  return { terminal, env, cwd, self, client, paths: open, ...given, now: () => Date.now() };
 };

@@ -266,6 +266,31 @@ export const localCommands = [
   ...bundleCommands,
   {
     ...base,
+    name: "cli.doctor",
+    path: ["doctor"],
+    summary: "Check everything that banger needs of this host, and say how to mend it",
+    description:
+      "Works when no daemon can be started too. Each line is one need: ok, warning (things work, but worse, or only some), " +
+      "error (VMs cannot be used before it is mended) or skipped. With --fix it runs the repairs that harm nothing, shows each, and checks again. " +
+      "The exit code is 5 when there is an error, 1 with --strict when there is a warning, otherwise 0.",
+    examples: [
+      { command: "banger doctor", shows: "how this host stands, and what to type where it stands badly" },
+      { command: "banger doctor --fix --root", shows: "mend what can be mended, by sudo too" },
+      { command: "banger doctor --json", shows: "the same for a program" },
+    ],
+    flags: [
+      { field: "fix", kind: "boolean", description: "run the repairs that are safe, and show each", isRequired: false },
+      {
+        field: "root",
+        kind: "boolean",
+        description: "with --fix: those that need root too, by sudo",
+        isRequired: false,
+      },
+      { field: "strict", kind: "boolean", description: "a warning makes the exit code 1", isRequired: false },
+    ],
+  },
+  {
+    ...base,
     name: "cli.help",
     path: ["help"],
     summary: "Explain a command, or a topic: exit-codes, environment",

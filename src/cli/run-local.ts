@@ -53,6 +53,7 @@ const runners: Record<LocalCommand, Runner> = {
   "cli.bundle-package": async (session, invocation) =>
     (await import("./run-bundle.ts")).runBundlePackage(session, invocation),
   "cli.bundle-use": async (session, invocation) => (await import("./run-bundle.ts")).runBundleUse(session, invocation),
+  "cli.doctor": async (session, invocation) => (await import("./run-doctor.ts")).runDoctor(session, invocation),
   "cli.help": async (session, invocation) => (await import("./help.ts")).runHelp(session, invocation),
 };
 

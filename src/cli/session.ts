@@ -2,6 +2,7 @@
 
 import type { DaemonClient } from "../client/connect.ts";
 import type { Build } from "../client/decide-replacement.ts";
+import type { Output } from "../spec/rpc/contract.ts";
 import type { CommandData } from "./command-data.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -66,6 +67,8 @@ export type Session = {
   /** Null where this program was not built: root is given no source tree to run. */
   planSetup: ((options: { isUndo: boolean }) => Promise<SetupPlan>) | null;
   openBundle: () => Promise<BundleSession>;
+  /** The checks of `banger doctor` without a daemon, and why there is none. */
+  checkHost: (failure: unknown) => Promise<Output<"system.doctor">["checks"]>;
   /** The terminal UI; null where nobody handed one in. Resolves with the exit code once it was left. */
   openTui: (() => Promise<number>) | null;
   /** Milliseconds since the epoch. */

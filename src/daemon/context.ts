@@ -1,5 +1,6 @@
 // Everything the daemon's operations may use, gathered once by daemon/main.ts (and by the tests, over the modelled host).
 import type { InstancePaths } from "../core/paths.ts";
+import type { CheckRow, Purpose } from "../doctor/run-checks.ts";
 import type { KeyedLock } from "../engine/lock.ts";
 import type { MonotonicClock } from "../engine/step.ts";
 import type { GuestChannel } from "../guest/channel.ts";
@@ -10,7 +11,7 @@ import type { ImageService } from "../image/image-service.ts";
 import type { Network } from "../net/network.ts";
 import type { Config } from "../spec/config.ts";
 import type { ChannelAddress } from "../spec/plan.ts";
-import type { EndCause, VmmName } from "../spec/vm.ts";
+import type { EndCause, NetworkMode, VmmName } from "../spec/vm.ts";
 import type { Store } from "../store/store.ts";
 import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
 import type { EventBus } from "./bus.ts";
@@ -49,6 +50,13 @@ export type ChosenVmm = {
   reason: string;
 };
 
+/** What this host is like, for people and before operations. */
+export type Doctor = {
+  check(): Promise<CheckRow[]>;
+  /** Errors: those of the checks that the operation depends on. */
+  preflight(purposes: readonly Purpose[], options?: { mode: NetworkMode }): Promise<void>;
+};
+
 export type Log = {
   info(message: string, fields?: Record<string, unknown>): void;
   warn(message: string, fields?: Record<string, unknown>): void;
@@ -74,6 +82,7 @@ export type Context = {
   /** Finds the VMM for a wish; null means `auto`. Errors: vmm.unavailable. */
   chooseVmm: (wish: VmmName | null) => Promise<ChosenVmm>;
   /** Why a VMM is the one that runs here, as far as that was asked since the daemon started. */
+  doctor: Doctor;
   vmmReason: (name: VmmName) => string;
   native: NativePaths;
   config: () => Config;

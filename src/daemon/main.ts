@@ -21,6 +21,7 @@ import { createEventBus } from "./bus.ts";
 import { createClockKeeper } from "./clocks.ts";
 import { openConfig } from "./config-file.ts";
 import type { Context } from "./context.ts";
+import { createDoctor } from "./doctor.ts";
 import { accessHandlers } from "./handlers/access.ts";
 import { dnsHandlers } from "./handlers/dns.ts";
 import { imageHandlers } from "./handlers/image.ts";
@@ -112,6 +113,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     drivers,
     chooseVmm: vmms.choose,
     vmmReason: vmms.reason,
+    doctor: createDoctor(() => ({ context, probe: vmms.probe })),
     native,
     config: config.current,
     bus,

@@ -51,6 +51,7 @@ export const startVm = async (context: Context, id: string, request: StartReques
   if (record.state !== "stopped") {
     throw fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb: "start", needs: ["stopped"] });
   }
+  await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge" });
   const { plan, driver } = await gatherStart(context, record, { readyTimeoutMs: request.readyTimeoutMs });
   const operation = store.transaction(() => {
     store.vms.updateRuntime(id, { lastError: null, lastEnd: null });

@@ -10,6 +10,8 @@ export type VmmFinder = {
   /** Null means `auto`. Errors: vmm.unavailable, host.command_missing. */
   choose(wish: VmmName | null): Promise<ChosenVmm>;
   reason(name: VmmName): string;
+  /** Whether this VMM works here; remembered once it does. */
+  probe(name: VmmName): Promise<VmmProbe>;
 };
 
 /** A guest under emulation needs seconds to its first line; two are tried at most. */
@@ -47,6 +49,7 @@ export const createVmmFinder = (options: {
   };
 
   return {
+    probe,
     reason: (name) => known.get(name)?.reason ?? "not asked since the daemon started",
     choose: async (wish) => {
       const names = wish === null ? VmmName.options : [wish];

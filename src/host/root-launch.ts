@@ -30,16 +30,20 @@ export type RootLaunchFacts = {
 
 export type RootLaunch =
   | { kind: "launch"; argv: readonly string[]; argv0: string | null }
-  | { kind: "refusal"; detail: string };
+  | { kind: "refusal"; detail: string; lacks?: "sudo" | "helper" };
 
 /**
  * Root starts the executable it already runs, which gives it nothing new to trust. Anyone else starts the root-owned copy through
  * sudo, and that copy alone. Pure.
  */
 export const planRootLaunch = ({ uid, own, installed, sudo }: RootLaunchFacts): RootLaunch => {
-  const refusal = (detail: string): RootLaunch => ({ kind: "refusal", detail });
+  const refusal = (detail: string, lacks: "sudo" | "helper" = "helper"): RootLaunch => ({
+    kind: "refusal",
+    detail,
+    lacks,
+  });
   if (uid === 0) return { kind: "launch", ...own };
-  if (sudo === null) return refusal("sudo is not installed");
+  if (sudo === null) return refusal("sudo is not installed", "sudo");
   const last = installed?.at(-1);
   if (!installed || !last) return refusal(`${INSTALLED_HELPER} is not installed`);
   const weakness = findWeakness(installed);

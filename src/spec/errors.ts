@@ -230,6 +230,17 @@ export const errors = {
     message: ({ image, step, detail }) => `Building image ${image} failed at ${step}: ${detail}`,
     fix: () => "mend the cause and run the same command again; nothing was left behind",
   }),
+  "image.tools_missing": entry<{ commands: readonly string[]; packages: readonly string[] }>({
+    message: ({ commands }) => `Building an image needs what is not installed here: ${list(commands)}.`,
+    fix: ({ packages }) => `sudo apt-get install ${packages.join(" ")}`,
+    exit: EXIT.host,
+  }),
+  "image.no_user_namespace": entry<{ detail: string; command: string }>({
+    message: ({ detail }) =>
+      `Building an image without root needs a user namespace, and there is none to be had: ${detail}.`,
+    fix: ({ command }) => `${command}`,
+    exit: EXIT.host,
+  }),
   "image.not_a_root": entry<{ path: string; detail: string }>({
     message: ({ path, detail }) => `${path} is not a root file system that banger can boot: ${detail}`,
     fix: () => "give a raw ext4 file without a partition table",
@@ -246,6 +257,14 @@ export const errors = {
   "host.command_missing": entry<{ command: string; package: string }>({
     message: ({ command, package: name }) => `${command} is not installed on this host (Debian package ${name}).`,
     fix: ({ package: name }) => `sudo apt-get install ${name}`,
+    exit: EXIT.host,
+  }),
+  "host.tun_unusable": entry<{ device: string; detail: "absent" | "forbidden" }>({
+    message: ({ device, detail }) =>
+      detail === "absent"
+        ? `This host has no ${device}, so VMs cannot be connected.`
+        : `This user may not open ${device}, so VMs cannot be connected.`,
+    fix: ({ device, detail }) => (detail === "absent" ? "sudo modprobe tun" : `sudo chmod 0666 ${device}`),
     exit: EXIT.host,
   }),
   "host.no_space": entry<{ path: string; neededMiB: number; freeMiB: number }>({
@@ -269,6 +288,11 @@ export const errors = {
   "root.unavailable": entry<{ detail: string }>({
     message: ({ detail }) => `The network of a VM needs the privileged helper, and it cannot be started: ${detail}`,
     fix: () => "banger setup   # prints what it will do, then asks for your password once",
+    exit: EXIT.host,
+  }),
+  "root.sudo_missing": entry<Record<string, never>>({
+    message: () => "The network of a VM needs root, and sudo is not installed.",
+    fix: () => "su -c 'apt-get install sudo'   # then banger setup; or run banger as root",
     exit: EXIT.host,
   }),
   "root.refused": entry<{ operation: string; detail: string }>({

@@ -50,6 +50,7 @@ export const runLine = async (
     paths: () => ({ configFile: "/cfg/config.toml", daemonLog: "/nowhere/bangerd.log", socket: "/run/bangerd.sock" }),
     planSetup: null,
     openBundle: () => Promise.reject(new TypeError("a test wanted the runtime bundle")),
+    checkHost: async () => [],
     openTui: null,
     now: () => NOW_MS,
   };

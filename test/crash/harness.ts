@@ -173,6 +173,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       reason: "a model",
     }),
     vmmReason: () => "a model",
+    doctor: { check: async () => [], preflight: async () => {} },
     native,
     config: config.current,
     bus: createEventBus((event) => store.events.append(event)),

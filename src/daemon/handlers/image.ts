@@ -11,10 +11,11 @@ type ImageHandlers = Pick<
 const LOCK = "images";
 
 export const imageHandlers = (context: Context): ImageHandlers => {
-  const { images, locks, bus } = context;
+  const { images, locks, bus, doctor } = context;
   return {
     "image.build": (input, call) =>
       locks.run(LOCK, async () => {
+        await doctor.preflight(["image.build"]);
         const image = await images.build(input, call);
         bus.publish({ type: "image.added", image: image.name, id: image.id });
         return image;

@@ -13,6 +13,7 @@ type SystemHandlers = Pick<
   | "system.status"
   | "system.stop"
   | "system.audit"
+  | "system.doctor"
   | "system.priv-log"
   | "events.subscribe"
   | "config.show"
@@ -78,6 +79,8 @@ export const systemHandlers = (context: Context, ports: SystemPorts): SystemHand
       const findings = await audit(context, call.requestedBy);
       return { clean: findings.length === 0, findings };
     },
+
+    "system.doctor": async () => ({ checks: await context.doctor.check() }),
 
     "system.priv-log": async (input) => [...store.privLog.tail(input.tail)],
 

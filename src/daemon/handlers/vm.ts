@@ -83,6 +83,7 @@ export const vmHandlers = (context: Context): VmHandlers => {
 
   return {
     "vm.create": async (input, call) => {
+      await context.doctor.preflight(input.start ? ["vm.create", "vm.start"] : ["vm.create"]);
       // Names and slots are chosen under one lock, so that two creations never choose the same.
       const made = await context.locks.run("create", async () => {
         const prepared = await prepareCreate(context, input);
@@ -120,6 +121,8 @@ export const vmHandlers = (context: Context): VmHandlers => {
 
     "vm.restart": (input, call) =>
       withVm(context, findVm(context, input.vm), async (record) => {
+        // Before it is stopped: one that could not be started again is left running.
+        await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge" });
         const stopped = record.state === "stopped" ? record : await stop(record, call, input.force ? "term" : "ask");
         return changed(await start(stopped, call, { wait: true, timeout: input.timeout }), true);
       }),

@@ -27,6 +27,8 @@ export const imageMethods = {
     output: Image,
     events: ProgressEvent,
     errors: [
+      "image.tools_missing",
+      "image.no_user_namespace",
       "image.name_taken",
       "image.build_failed",
       "host.command_missing",

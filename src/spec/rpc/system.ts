@@ -33,6 +33,19 @@ export const AuditFinding = z.object({
   fix: z.string(),
 });
 
+/** One need of the host: how it stands, why it matters, and what to type where it stands badly. */
+export const HostCheck = z.object({
+  id: z.string().describe("name of the need, for example kvm; stable"),
+  status: z.enum(["ok", "warning", "error", "skipped"]),
+  summary: z.string().describe("how it stands, a sentence"),
+  why: z.string().describe("what needs it"),
+  fix: z.string().nullable().describe("what to type, or one edit; null where nothing is to be done"),
+  code: z.string().nullable().describe("the failure that an operation meets because of it"),
+  repairs: z
+    .array(z.array(z.string()))
+    .describe("what --fix runs: commands that mend it without harm, as argument lists; for root they begin with sudo"),
+});
+
 export const systemMethods = {
   "system.hello": method({
     summary: "Greet: versions of both sides",
@@ -81,6 +94,13 @@ export const systemMethods = {
       path: ["audit"],
       examples: [{ command: "banger audit", shows: "anything left over or missing; exit code 1 when there is" }],
     },
+  }),
+  "system.doctor": method({
+    summary: "Check everything that banger needs of this host",
+    description: "`banger doctor` asks this, and makes the same checks itself where no daemon can be started.",
+    input: z.object({}),
+    output: z.object({ checks: z.array(HostCheck) }),
+    errors: [],
   }),
   "system.priv-log": method({
     summary: "Show every operation that was done with privilege",
