@@ -12,7 +12,7 @@ sources := $(shell find src -type f) package.json bun.lock scripts/build.ts
 helpers := $(OUT)/banger-shim $(OUT)/banger-tsc \
   $(OUT)/guest/banger-init $(OUT)/guest/banger-initramfs-init $(OUT)/guest/banger-vsock-pingd
 
-.PHONY: help run test check build bench lab lab-shell clean products
+.PHONY: help run test check build bench lab lab-shell clean products bundle bundle-package install uninstall deb
 
 help:
 	@echo 'make run     set this machine up, build, boot a VM named hello and run a command in it'
@@ -21,6 +21,9 @@ help:
 	@echo 'make check   format, lint, types, architecture, generated files, fast tests'
 	@echo 'make bench   measure, and write build/bench.json'
 	@echo 'make lab     run guests on a real KVM host that is a virtual machine itself, Firecracker where it is found'
+	@echo 'make bundle  the runtime bundle in runtime/: what is built here, what can be downloaded, the default image'
+	@echo 'make bundle-package   the same as one archive in build/, the same bytes each time'
+	@echo 'make install, make uninstall   into PREFIX (/usr/local) below DESTDIR; make deb: a Debian package in build/'
 	@echo 'make clean   remove what was built'
 
 run:
@@ -53,6 +56,25 @@ lab-shell:
 	@scripts/setup.sh test
 	@$(MAKE) products
 	@$(BUN) scripts/lab/shell.ts
+
+bundle:
+	@scripts/setup.sh run
+	@$(MAKE) products
+	@$(BUN) scripts/bundle.ts
+
+bundle-package: bundle
+	@$(BUN) scripts/bundle.ts --package $(OUT)/banger-runtime-$$(uname -m).tar.gz
+
+# As root it installs what was built before as somebody else, and builds nothing.
+install:
+	@[ -x runtime/banger-shim ] && [ -x $(OUT)/banger ] || $(MAKE) bundle
+	@scripts/install.sh install
+
+uninstall:
+	@scripts/install.sh uninstall
+
+deb: bundle
+	@scripts/deb.sh $(OUT)
 
 clean:
 	rm -rf build banger

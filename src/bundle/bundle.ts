@@ -24,6 +24,8 @@ export type Bundle = {
   pack(target: string): Promise<PackedBundle>;
   /** The user's own, else the bundle's; null when neither is there. */
   program(name: string): Promise<BundledProgram | null>;
+  /** The archive of the default image, when it is there and right. A source tree builds its own, of its own sources. */
+  readyImage(): Promise<string | null>;
   own(name: string): Promise<OwnProgram | null>;
   /** Null forgets the user's own. Errors: bundle.own_unusable, bundle.unknown_artifact. */
   use(name: string, path: string | null): Promise<OwnProgram | null>;
@@ -102,6 +104,14 @@ export const openBundle = (options: BundleOptions): Bundle => {
       const state = await inspectArtifact(place, artifact, { record: await readRecord(place.directory), isDeep: true });
       if (state.state === "ok") return { path, isOwn: false };
       return { reason: staleSentence(place, artifact, state.detail ?? "") };
+    },
+    readyImage: async () => {
+      if (place.kind === "checkout") return null;
+      const [state] = await inspectAll(
+        artifacts.filter(({ name }) => name === "default-image"),
+        true,
+      );
+      return state?.state === "ok" ? state.path : null;
     },
     own: (name) => readOwn(dataDir, name),
     use: async (name, path) => {

@@ -85,6 +85,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     now: () => new Date(),
     clock: () => performance.now(),
     randomHex,
+    readyImage: bundle.readyImage,
   });
   const subnet = createSubnetKeeper({ instance: paths.instance, store, host, config: config.current });
   const names = await openNameService({ config: config.current, network, subnet: subnet.known, log });

@@ -15,7 +15,7 @@ export type ImageService = {
   /** The files of a kernel object. Errors: image.broken when one is gone. */
   kernelOf(kernelId: string, image: string): Promise<KernelFiles>;
   build(
-    input: { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean },
+    input: { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean; fresh: boolean },
     caller: ImageCaller,
   ): Promise<Image>;
   register(input: { name: string; path: string; kernelOf?: string | undefined }, caller: ImageCaller): Promise<Image>;

@@ -10,6 +10,7 @@ import type { KernelFiles } from "../vmm/driver.ts";
 import { buildImage, undoImageOperations } from "./build.ts";
 import type { ImageService } from "./image-service.ts";
 import { parseKernelEnvironment } from "./kernels.ts";
+import { takeReadyImage } from "./ready.ts";
 import { registerImage } from "./register.ts";
 
 export type ImageContext = {
@@ -21,7 +22,12 @@ export type ImageContext = {
   now: () => Date;
   clock: () => number;
   randomHex: (digits: number) => string;
+  /** The archive of the ready default image, verified; null where the bundle has none. */
+  readyImage?: () => Promise<string | null>;
 };
+
+/** The one image that can be ready in a bundle, and what it is also called. */
+const READY = { name: "debian-13", aliases: ["debian"] };
 
 export const rootPathOf = (image: Pick<ImageRecord, "dir">): string => `${image.dir}/rootfs.ext4`;
 
@@ -97,7 +103,12 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       if (!files) throw fail("image.broken", { image, detail: `its kernel ${kernelId} is gone` });
       return files;
     },
-    build: async (input, caller) => view(await buildImage(context, input, caller)),
+    build: async (input, caller) => {
+      const isOrdinary = input.name === READY.name && input.mirror === undefined && input.package.length === 0;
+      const archive = isOrdinary && !input.fresh ? ((await context.readyImage?.()) ?? null) : null;
+      if (archive === null) return view(await buildImage(context, input, caller));
+      return view(await takeReadyImage(context, { ...READY, replace: input.replace, archive }, caller));
+    },
     register: async (input, caller) => {
       const kernelId = resolve(input.kernelOf ?? "debian").kernelId;
       return view(await registerImage(context, { name: input.name, path: input.path, kernelId }, caller));

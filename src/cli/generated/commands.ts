@@ -975,7 +975,7 @@ export const generatedCommands: readonly CommandData[] = [
     aliases: [],
     summary: "Build an image of Debian with the guest helper in it",
     description:
-      "Needs mmdebstrap, and no root where the host allows user namespaces. A build that fails or is interrupted leaves nothing.",
+      "Needs mmdebstrap, and no root where the host allows user namespaces; where the runtime bundle has the default image ready, that is unpacked instead. A build that fails or is interrupted leaves nothing.",
     examples: [
       {
         command: "banger image build",
@@ -1005,6 +1005,12 @@ export const generatedCommands: readonly CommandData[] = [
         field: "replace",
         kind: "boolean",
         description: "build it anew when it exists; VMs keep what they have",
+        isRequired: false,
+      },
+      {
+        field: "fresh",
+        kind: "boolean",
+        description: "build it from packages even where the bundle has it ready",
         isRequired: false,
       },
     ],

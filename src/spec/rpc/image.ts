@@ -11,7 +11,7 @@ export const imageMethods = {
   "image.build": method({
     summary: "Build an image of Debian with the guest helper in it",
     description:
-      "Needs mmdebstrap, and no root where the host allows user namespaces. A build that fails or is interrupted leaves nothing.",
+      "Needs mmdebstrap, and no root where the host allows user namespaces; where the runtime bundle has the default image ready, that is unpacked instead. A build that fails or is interrupted leaves nothing.",
     input: z.object({
       name: ImageName.default("debian-13").describe("name of the image"),
       mirror: z
@@ -23,6 +23,7 @@ export const imageMethods = {
         .default([])
         .describe("package to put in besides the default ones"),
       replace: z.boolean().default(false).describe("build it anew when it exists; VMs keep what they have"),
+      fresh: z.boolean().default(false).describe("build it from packages even where the bundle has it ready"),
     }),
     output: Image,
     events: ProgressEvent,

@@ -1,0 +1,89 @@
+// Writes the man pages, one for banger and one for each command, from the same data that --help is made of.
+// usage: bun scripts/man.ts DIRECTORY
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type CommandData, kebab } from "../src/cli/command-data.ts";
+import { commands, groups } from "../src/cli/command-table.ts";
+
+/** Text as roff takes it: no escape, no request at the beginning of a line, dashes that can be copied. */
+export const roff = (text: string): string =>
+  text
+    .replaceAll("\\", "\\e")
+    .replaceAll("-", "\\-")
+    .replace(/^([.'])/gm, "\\&$1");
+
+const header = (name: string): string => `.TH ${name.toUpperCase().replaceAll("-", "\\-")} 1 "" banger "banger manual"`;
+
+export const pageName = (command: CommandData): string => ["banger", ...command.path].join("-");
+
+const usage = (command: CommandData): string => {
+  const words = command.positionals.map(({ placeholder, isRequired }, index) => {
+    const spelled = command.isMulti && index === 0 ? `${placeholder}...` : placeholder;
+    return isRequired ? spelled : `[${spelled}]`;
+  });
+  const rest = command.takesRest ? [`[${command.takesRest.placeholder}...]`] : [];
+  return ["banger", ...command.path, "[flags]", ...words, ...rest].join(" ");
+};
+
+export const renderPage = (command: CommandData): string => {
+  const flags = command.flags.flatMap(({ field, letter, description, placeholder, kind }) => {
+    const value = kind === "boolean" ? "" : ` ${placeholder ?? "VALUE"}`;
+    const spelled = `${letter ? `-${letter}, ` : ""}--${kebab(field)}${value}`;
+    return [".TP", `.B ${roff(spelled)}`, roff(description)];
+  });
+  const positionals = command.positionals.flatMap(({ placeholder, description }) => [
+    ".TP",
+    `.I ${roff(placeholder)}`,
+    roff(description),
+  ]);
+  const examples = command.examples.flatMap(({ command: line, shows }) => [".TP", `.B ${roff(line)}`, roff(shows)]);
+  const aliases = command.aliases.map((path) => `banger ${path.join(" ")}`);
+  return [
+    header(pageName(command)),
+    ".SH NAME",
+    `${roff(pageName(command))} \\- ${roff(command.summary)}`,
+    ".SH SYNOPSIS",
+    roff(usage(command)),
+    ".SH DESCRIPTION",
+    roff(`${command.summary}.${command.description ? ` ${command.description}` : ""}`),
+    ...(aliases.length > 0 ? [".PP", roff(`Also: ${aliases.join(", ")}.`)] : []),
+    ...(positionals.length > 0 ? [".SH ARGUMENTS", ...positionals] : []),
+    ...(flags.length > 0 ? [".SH FLAGS", ...flags] : []),
+    ...(examples.length > 0 ? [".SH EXAMPLES", ...examples] : []),
+    ".SH SEE ALSO",
+    ".BR banger (1)",
+    "",
+  ].join("\n");
+};
+
+export const renderOverviewPage = (all: readonly CommandData[]): string => {
+  const isIn = (group: string) => (command: CommandData) => command.path.length > 1 && command.path[0] === group;
+  const entry = (command: CommandData) => [".TP", `.BR ${roff(pageName(command))} (1)`, roff(command.summary)];
+  const sections = Object.entries(groups).flatMap(([group, title]) => [
+    `.SS ${roff(title)}`,
+    ...all.filter(isIn(group)).flatMap(entry),
+  ]);
+  return [
+    header("banger"),
+    ".SH NAME",
+    "banger \\- persistent microVMs on your own computer",
+    ".SH SYNOPSIS",
+    ".B banger",
+    "COMMAND [flags] [arguments]",
+    ".SH DESCRIPTION",
+    "Named Linux VMs that stay until they are removed. The daemon bangerd is started when it is needed; VMs outlive it.",
+    ".SH COMMANDS",
+    ...sections,
+    ".SS Everything else",
+    ...all.filter(({ path }) => path.length === 1).flatMap(entry),
+    "",
+  ].join("\n");
+};
+
+if (import.meta.main) {
+  const [directory = "build/man"] = process.argv.slice(2);
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, "banger.1"), renderOverviewPage(commands));
+  for (const command of commands) writeFileSync(join(directory, `${pageName(command)}.1`), renderPage(command));
+}
