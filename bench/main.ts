@@ -1,11 +1,12 @@
 // `make bench`: prints what docs/promises.md quotes and writes build/bench.json, with every single measurement in build/bench-raw.json.
-// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,footprint leaves parts out.
+// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,footprint,exec leaves parts out.
 import { join, resolve } from "node:path";
 import type { Output } from "../src/spec/rpc/contract.ts";
 import { openStore } from "../src/store/store.ts";
 import { findObstacle, type Instance, openTestInstance } from "../test/vm/fixture.ts";
 import { prepareByHand } from "./by-hand.ts";
 import { benchCommandLine } from "./command-line.ts";
+import { benchExec } from "./exec.ts";
 import { openReport, renderTable, writeReport } from "./figures.ts";
 import { benchFootprint } from "./footprint.ts";
 import { benchStart } from "./start.ts";
@@ -54,6 +55,13 @@ if (obstacle === null && isWanted("start")) {
 }
 if (obstacle === null && isWanted("footprint")) {
   await withInstance(async (banger) => void report.metrics.push(...(await benchFootprint(banger, root))));
+}
+if (obstacle === null && isWanted("exec")) {
+  await withInstance(async (banger) => {
+    const { metrics, raw: measured } = await benchExec(banger);
+    report.metrics.push(...metrics);
+    raw.exec = measured;
+  });
 }
 if (obstacle === null && isWanted("cli")) {
   await withInstance(async (banger) => {

@@ -74,6 +74,7 @@ export const groups: Readonly<Record<string, string>> = {
   vm: "Make, run and look after VMs",
   image: "Images that VMs are made from",
   dns: "Names of VMs",
+  "ssh-config": "Let ssh and what is built on it find VMs by name",
   daemon: "The background process bangerd",
   config: "Settings",
   bundle: "The runtime that VMs need besides banger itself",

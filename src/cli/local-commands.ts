@@ -2,6 +2,7 @@
 import { bundleCommands } from "./bundle-commands.ts";
 import type { CommandData, FlagData, PositionalData } from "./command-data.ts";
 import { hostCommands } from "./host-commands.ts";
+import { wayInCommands } from "./way-in-commands.ts";
 
 const base = {
   aliases: [],
@@ -53,6 +54,13 @@ export const localCommands = [
         description: "give the command a terminal, as programs like top need it",
         isRequired: false,
         letter: "t",
+      },
+      {
+        field: "forwardAgent",
+        kind: "boolean",
+        description: "lend the guest your ssh agent for the time of the connection",
+        isRequired: false,
+        letter: "A",
       },
       {
         field: "quiet",
@@ -159,6 +167,7 @@ export const localCommands = [
     ],
     takesRest: { placeholder: "PATH", description: "what to copy, and last where to: PATH or NAME:PATH" },
   },
+  ...wayInCommands,
   {
     ...base,
     name: "cli.console",

@@ -85,8 +85,8 @@ export const handOnSignals = (runs: () => readonly { run: ExecRun; abort: () => 
   };
 };
 
-/** Our input to the command, as fast as it takes it. */
-const feed = (run: ExecRun): (() => void) => {
+/** Our input to the command, as fast as it takes it; returns what stops it. */
+export const feed = (run: ExecRun): (() => void) => {
   const input = process.stdin;
   const onData = (bytes: Buffer) => {
     input.pause();

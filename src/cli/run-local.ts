@@ -31,6 +31,14 @@ const runners: Record<LocalCommand, Runner> = {
   "cli.ssh": async (session, invocation) => (await import("./run-ssh.ts")).runSsh(session, invocation),
   "cli.exec": async (session, invocation) => (await import("./run-exec.ts")).runExecCommand(session, invocation),
   "cli.copy": async (session, invocation) => (await import("./run-copy.ts")).runCopy(session, invocation),
+  "cli.proxy": async (session, invocation) => (await import("./run-proxy.ts")).runProxy(session, invocation),
+  "cli.code": async (session, invocation) => (await import("./run-ssh-config.ts")).runCode(session, invocation),
+  "cli.ssh-config-install": async (session, invocation) =>
+    (await import("./run-ssh-config.ts")).runInstall(session, invocation),
+  "cli.ssh-config-uninstall": async (session, invocation) =>
+    (await import("./run-ssh-config.ts")).runUninstall(session, invocation),
+  "cli.ssh-config-print": async (session, invocation) =>
+    (await import("./run-ssh-config.ts")).runPrint(session, invocation),
   "cli.console": async (session, invocation) => (await import("./run-console.ts")).runConsole(session, invocation),
   "cli.tui": async (session) => (await import("./run-tui.ts")).runTui(session),
   "cli.daemon-restart": async (session, invocation) =>

@@ -2,7 +2,8 @@
 import { runOnTerminal } from "../host/process.ts";
 import { EXIT, fail } from "../spec/errors.ts";
 import type { Output } from "../spec/rpc/contract.ts";
-import { confirm } from "./confirm.ts";
+import { gainAccess } from "./gain-access.ts";
+import { startExec } from "./run-exec.ts";
 import { printJson } from "./run-method.ts";
 import { selectOne } from "./select-vms.ts";
 import type { Invocation, Session } from "./session.ts";
@@ -11,6 +12,9 @@ type Access = Output<"vm.access">;
 
 /** What ssh itself ends with when it fails, rather than the command (ssh(1), EXIT STATUS). */
 const SSH_FAILED = 255;
+/** How long the guest may take to say which key it has. */
+const ASK_MS = 3000;
+const PUBLIC_KEY_MAX = 4096;
 
 /** A word for the guest's shell that means exactly itself. */
 export const quoteForShell = (word: string): string =>
@@ -28,8 +32,10 @@ export const renderSshCommand = (given: {
   access: Access;
   words: readonly string[];
   tty: "auto" | "force";
+  /** A guest is not trusted with the agent unless it is said to be. */
+  forwardsAgent?: boolean;
 }): string[] => {
-  const { access, words, tty } = given;
+  const { access, words, tty, forwardsAgent = false } = given;
   const options = {
     HostKeyAlias: access.hostKeyAlias,
     UserKnownHostsFile: quotePath(access.knownHostsPath),
@@ -45,6 +51,10 @@ export const renderSshCommand = (given: {
     ControlMaster: "no",
     ControlPath: "none",
     ConnectTimeout: "15",
+    ForwardAgent: forwardsAgent ? "yes" : "no",
+    // A guest that is gone is noticed within two minutes.
+    ServerAliveInterval: "15",
+    ServerAliveCountMax: "8",
   };
   return [
     "ssh",
@@ -65,37 +75,45 @@ export const renderSshCommand = (given: {
 /** ssh splits this option at spaces; quotes keep a path with spaces whole, and `%` would be expanded. */
 const quotePath = (path: string): string => `"${path.replaceAll("%", "%%")}"`;
 
-const isWrongState = (error: unknown): error is { data: { state?: string; vm?: string } } =>
-  (error as { code?: string } | null)?.code === "vm.wrong_state";
-
-const isAutostart = async (session: Session): Promise<boolean> =>
-  (await session.client.call("config.get", { key: "ssh.autostart" }).catch(() => null))?.value === true;
-
-/** What is needed to get in; a stopped VM is started when its owner agrees. */
-const gainAccess = async (session: Session, vm: string): Promise<Access> => {
-  const { client, terminal } = session;
-  try {
-    return await client.call("vm.access", { vm });
-  } catch (error) {
-    if (!isWrongState(error) || error.data.state !== "stopped") throw error;
-    const isAllowed = (await isAutostart(session)) || (await confirm(session, `${vm} is stopped. Start it?`));
-    if (!isAllowed) throw error;
-    const { openProgress } = await import("./progress.ts");
-    const progress = openProgress({ terminal, isSilent: false });
-    try {
-      await client.call("vm.start", { vm }, { onEvent: (event) => progress.on(vm, event) });
-    } finally {
-      progress.end();
-    }
-    return client.call("vm.access", { vm });
-  }
+/** The pinned key as `type base64`; null when it cannot be read. */
+const readPinned = async (path: string): Promise<string | null> => {
+  const text = await Bun.file(path)
+    .text()
+    .catch(() => "");
+  return /(ssh-ed25519 [A-Za-z0-9+/=]+)/.exec(text)?.[1] ?? null;
 };
 
-/** Why ssh gave up is asked of the daemon, which knows whether the VM still runs. */
+/** The key the guest has now, asked by a way that needs no key; null when it does not say. */
+const readServed = async (session: Session, access: Access): Promise<string | null> => {
+  let text = "";
+  const argv = ["cat", "/etc/ssh/ssh_host_ed25519_key.pub"];
+  const asked = startExec(session, {
+    vm: access.id,
+    wanted: { argv, user: "root", env: {} },
+    onOutput: (descriptor, bytes) => {
+      if (descriptor === 1 && text.length < PUBLIC_KEY_MAX) text += Buffer.from(bytes).toString();
+    },
+  }).then(async ({ run }) => await run.ended);
+  await Promise.race([asked.catch(() => null), Bun.sleep(ASK_MS)]);
+  return /^(ssh-ed25519 [A-Za-z0-9+/=]+)/.exec(text)?.[1] ?? null;
+};
+
+/** Why ssh gave up is asked of the daemon, which knows whether the VM still runs, and of the guest itself. */
 const explainFailure = async (session: Session, access: Access): Promise<void> => {
+  const { terminal } = session;
   const vm = await session.client.call("vm.show", { vm: access.id }).catch(() => null);
   const state = vm === null ? "is gone" : vm.state === "running" ? "is running" : `is ${vm.state}`;
-  session.terminal.err(
+  if (vm?.state === "running") {
+    const [pinned, served] = await Promise.all([readPinned(access.knownHostsPath), readServed(session, access)]);
+    if (pinned !== null && served !== null && pinned !== served) {
+      terminal.err(
+        `banger: The host key of ${access.name} has changed in the guest since it was made, so ssh refuses it. It is this VM: its helper says so itself.\n` +
+          `  try: if you changed it, write ${access.hostKeyAlias} and the new key into ${access.knownHostsPath}\n`,
+      );
+      return;
+    }
+  }
+  terminal.err(
     `banger: ssh ended with ${SSH_FAILED}: the connection to ${access.name} failed or broke, or the command itself ended so. ${access.name} ${state}.\n` +
       `  try: banger ${vm?.state === "running" ? `vm ping ${access.name}` : `show ${access.name}`}\n`,
   );
@@ -111,7 +129,12 @@ export const runSsh = async (session: Session, invocation: Invocation): Promise<
   const ssh = Bun.which("ssh");
   if (!ssh) throw fail("host.command_missing", { command: "ssh", package: "openssh-client" });
   const words = invocation.rest;
-  const [, ...args] = renderSshCommand({ access, words, tty: invocation.input.tty === true ? "force" : "auto" });
+  const [, ...args] = renderSshCommand({
+    access,
+    words,
+    tty: invocation.input.tty === true ? "force" : "auto",
+    forwardsAgent: invocation.input.forwardAgent === true,
+  });
   const exitCode = await runOnTerminal([ssh, ...args]);
   if (exitCode === SSH_FAILED) await explainFailure(session, access);
   else if (words.length === 0 && !invocation.isQuiet) {

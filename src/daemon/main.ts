@@ -35,6 +35,7 @@ import { onGuestEnd } from "./operate.ts";
 import { reach } from "./reach.ts";
 import { recover } from "./recover.ts";
 import { serveRpc } from "./server.ts";
+import { keepSshConfig } from "./ssh-config.ts";
 import { serveStreams } from "./stream-server.ts";
 import { createSubnetKeeper } from "./subnet.ts";
 import { createVmmFinder } from "./vmms.ts";
@@ -134,6 +135,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
 
   await images.recover();
   await recover(context);
+  keepSshConfig(context);
 
   const stopping = new AbortController();
   const stop = Promise.withResolvers<{ isForced: boolean }>();

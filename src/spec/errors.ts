@@ -171,6 +171,22 @@ export const errors = {
   "guest.refused": entry<{ vm: string; detail: string }>({
     message: ({ vm, detail }) => `The guest helper of ${vm} refused: ${detail}`,
   }),
+  "ssh.no_such_host": entry<Record<string, never>>({
+    message: () => "No VM has that name.",
+    fix: () => "banger list",
+    exit: EXIT.notFound,
+  }),
+  "ssh.not_included": entry<{ path: string }>({
+    message: ({ path }) => `ssh does not know VMs by their names: ${path} does not include what banger tells it.`,
+    fix: () => "banger ssh-config install",
+    exit: EXIT.conflict,
+  }),
+  "editor.missing": entry<{ command: string }>({
+    message: ({ command }) => `${command} is not in the PATH.`,
+    fix: () => 'install Visual Studio Code, or run "Install code command in PATH" in it',
+    exit: EXIT.host,
+  }),
+
   "guest.booting": entry<{ vm: string; upMs: number | null }>({
     message: ({ vm, upMs }) =>
       `${vm} is still booting: its guest helper has not spoken yet${upMs === null ? "" : `, ${Math.round(upMs / 1000)} s after its start`}.`,

@@ -220,6 +220,7 @@ describe("ssh", () => {
     keyPath: "/keys/id",
     knownHostsPath: "/known hosts",
     hostKeyAlias: "bgr-0",
+    home: "/home/ada",
   };
   /** An ssh that prints its arguments and ends as its last one says. */
   const withSsh = (daemon: FakeDaemon): Record<string, string> => {

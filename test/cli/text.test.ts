@@ -117,6 +117,7 @@ describe("a command for a guest", () => {
     keyPath: "/k",
     knownHostsPath: "/a b%/k",
     hostKeyAlias: "bgr",
+    home: "/home/ada",
   };
 
   test("one word is a line, several arrive as they were given", () => {

@@ -185,7 +185,7 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
       '#!/bin/sh\necho the shell\nwhile read -r line; do echo "got <$line>"; [ "$line" = size ] && stty size; [ "$line" = exit ] && exit 0; done\n',
     );
     chmodSync(join(bin, "ssh"), 0o755);
-    const paths = { keyPath: "/k", knownHostsPath: "/h", hostKeyAlias: "web" };
+    const paths = { keyPath: "/k", knownHostsPath: "/h", hostKeyAlias: "web", home: "/home/ada" };
     daemon.handlers["vm.access"] = () => ({
       ...paths,
       id: fleet[0]!.id,

@@ -48,6 +48,7 @@ export const accessHandlers = (context: Context): AccessHandlers => {
         keyPath: bangerKeyPath(context),
         knownHostsPath: planVmPaths(context.paths, record.id).knownHosts,
         hostKeyAlias: hostKeyAlias(record.id),
+        home: record.spec.user.home,
       };
     },
 

@@ -7,6 +7,7 @@ import type { Handlers, ParsedInput } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { pingVm } from "../ping.ts";
+import { renderSshConfigOf, sshConfigPath } from "../ssh-config.ts";
 import { hostAddressOf } from "../view.ts";
 import { readUsage } from "./access.ts";
 import { findVm } from "./vm.ts";
@@ -79,8 +80,16 @@ const activityOf = async (context: Context, { vm, within }: ParsedInput<"vm.acti
   };
 };
 
-export const insideHandlers = (context: Context): Pick<Handlers, "vm.activity" | "vm.clock" | "vm.ping"> => ({
+export const insideHandlers = (
+  context: Context,
+): Pick<Handlers, "vm.activity" | "vm.clock" | "vm.ping" | "ssh.config"> => ({
   "vm.activity": (input) => activityOf(context, input),
+
+  "ssh.config": async () => ({
+    path: sshConfigPath(context),
+    zone: context.config().dns.zone,
+    text: renderSshConfigOf(context),
+  }),
 
   "vm.clock": async (input) => {
     const record = needRunning(findVm(context, input.vm), "set the clock of");

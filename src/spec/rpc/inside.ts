@@ -1,4 +1,4 @@
-// The methods on what goes on inside a running VM: what is left in it, and its clock.
+// The methods on what goes on inside a running VM and on the way in: what is left in it, its clock, what ssh is told.
 import { z } from "zod";
 import { VmRef } from "../names.ts";
 import { method } from "./method.ts";
@@ -61,6 +61,12 @@ export const insideMethods = {
       path: ["vm", "activity"],
       examples: [{ command: "banger vm activity web", shows: "who and what is in it" }],
     },
+  }),
+  "ssh.config": method({
+    summary: "What ssh is told about VMs, and the file it lies in",
+    input: z.object({}),
+    output: z.object({ path: z.string(), zone: z.string(), text: z.string() }),
+    errors: [],
   }),
   "vm.clock": method({
     summary: "Set the clocks of VMs to that of this host",

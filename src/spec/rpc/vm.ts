@@ -387,6 +387,7 @@ export const vmMethods = {
       keyPath: z.string().describe("banger's own private key"),
       knownHostsPath: z.string(),
       hostKeyAlias: z.string(),
+      home: z.string().describe("the home of that user in the guest"),
     }),
     errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state"],
     positional: ["vm"],
