@@ -24,7 +24,7 @@ const timed = async (banger: Instance, argv: readonly string[]): Promise<number>
 export const benchExec = async (banger: Instance): Promise<{ metrics: Metric[]; raw: unknown }> => {
   await banger.create("timed");
   await banger.untilUp("timed");
-  const access = await banger.json<Output<"vm.access">>(["ssh", "timed"]);
+  const access = JSON.parse(await banger.ok(["ssh", "--json", "timed"])) as Output<"vm.access">;
   const master = [
     ...["ssh", "-F", "none", "-i", access.keyPath, "-l", access.user, "-o", `HostKeyAlias=${access.hostKeyAlias}`],
     ...["-o", `UserKnownHostsFile=${access.knownHostsPath}`, "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"],

@@ -11,7 +11,7 @@ import { bangerKeyPath } from "./prepare-create.ts";
 export const sshConfigPath = ({ paths }: Pick<Context, "paths">): string => `${paths.dataDir}/ssh/config`;
 
 /** An instance that lies elsewhere than this user's usual one is named by these. */
-const PLACES = ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"] as const;
+const PLACES = ["XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"] as const;
 
 const placesOf = (env: Readonly<Record<string, string | undefined>>): Record<string, string> =>
   Object.fromEntries(

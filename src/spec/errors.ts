@@ -196,7 +196,7 @@ export const errors = {
   "guest.silent": entry<{ vm: string; waitedMs: number }>({
     message: ({ vm, waitedMs }) =>
       `${vm} runs and takes connections, but its guest helper did not answer within ${(waitedMs / 1000).toFixed(1)} s.`,
-    fix: ({ vm }) => `banger ssh ${vm} sudo systemctl restart banger-vsock-pingd`,
+    fix: ({ vm }) => `banger ssh ${vm} sudo pkill -KILL banger-vsock   # another takes its place`,
     exit: EXIT.timeout,
   }),
   "guest.frozen": entry<{ vm: string; waitedMs: number; isVmmStopped: boolean; pid: number | null }>({

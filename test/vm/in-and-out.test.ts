@@ -288,7 +288,7 @@ suite(`by ssh and back${obstacle === null ? "" : ` (${obstacle})`}`, () => {
         "-c",
         "setsid systemd-socket-activate -l 3000 cat >/dev/null 2>&1 </dev/null &",
       ]);
-      const { address } = (await banger.json<Output<"vm.access">>(["ssh", "io"])) as { address: string };
+      const { address } = JSON.parse(await banger.ok(["ssh", "--json", "io"])) as Output<"vm.access">;
       // A guest on a busy machine does not always say in time what listens; that it runs is said then, or nothing.
       const shown = await until(
         "the reminder tells of the port",
@@ -364,10 +364,10 @@ suite(`by ssh and back${obstacle === null ? "" : ` (${obstacle})`}`, () => {
         async () => ((await banger.run(["vm", "ping", "io"])).code === 0 ? true : null),
         SSH_MS,
       );
-      await banger.guest("io", "sudo systemctl kill -s STOP --kill-whom=main banger-vsock-pingd");
+      await banger.guest("io", "sudo pkill -STOP -f '[v]sock-pingd'");
       const silent = await banger.run(["vm", "ping", "io", "--json"]);
       expect(JSON.parse(silent.err || silent.out)).toMatchObject({ error: { code: "guest.silent" } });
-      await banger.guest("io", "sudo systemctl kill -s CONT --kill-whom=main banger-vsock-pingd");
+      await banger.guest("io", "sudo pkill -CONT -f '[v]sock-pingd'");
       await until(
         "it answers again",
         async () => ((await banger.run(["vm", "ping", "io"])).code === 0 ? true : null),
