@@ -48,10 +48,11 @@ const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | un
   Object.fromEntries(Object.entries(env).filter(([name]) => !/^BUN_|^NODE_OPTIONS$/.test(name)));
 
 /**
- * Starts the daemon and resolves with what `probe` answers once it answers at all (null: not yet).
+ * Starts the daemon and resolves with what `probe` answers once it answers at all (null: not yet). When another client's daemon is
+ * the one that answers, ours is ended: too slow to have met the lock, it would take the place of the winner when that is stopped.
  * Errors: daemon.start_failed with the last line of its log.
  */
-export const startDaemon = async <Answer>(
+export const startDaemon = async <Answer extends { pid: number }>(
   launch: DaemonLaunch,
   probe: () => Promise<Answer | null>,
 ): Promise<Answer> => {
@@ -70,7 +71,10 @@ export const startDaemon = async <Answer>(
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     const answer = await probe();
-    if (answer !== null) return answer;
+    if (answer !== null) {
+      if (answer.pid !== child.pid) child.end();
+      return answer;
+    }
     // "Conflict" is the loser of the race for the daemon's lock: the winner's socket is about to answer.
     if (exitCode !== null && exitCode !== EXIT.conflict && exitCode !== EXIT.ok) {
       const detail = lastLineSince(launch.logPath, logStart) || `it ended with exit code ${exitCode}`;

@@ -25,7 +25,7 @@ export type DetachedRequest = {
   logPath: string;
 };
 
-/** Starts a program in a session of its own that outlives us and our terminal; answers its pid and when it has ended. */
+/** Starts a program in a session of its own that outlives us and our terminal; answers its pid, when it has ended, and a way to end it. */
 export const spawnDetached = ({ argv, argv0, env, cwd, logPath }: DetachedRequest) => {
   const log = openSync(logPath, "a", 0o600);
   try {
@@ -37,7 +37,14 @@ export const spawnDetached = ({ argv, argv0, env, cwd, logPath }: DetachedReques
       detached: true,
     });
     child.unref();
-    return { pid: child.pid, exited: child.exited.then(() => shellExitCode(child.exitCode, child.signalCode)) };
+    return {
+      pid: child.pid,
+      exited: child.exited.then(() => shellExitCode(child.exitCode, child.signalCode)),
+      /** SIGTERM while it is still our child, so that its pid can be nobody else's. */
+      end: (): void => {
+        if (child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+      },
+    };
   } finally {
     closeSync(log);
   }

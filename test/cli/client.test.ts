@@ -1,9 +1,11 @@
 // The client against a real socket: whatever a daemon does, the user gets an answer or a coded error, never silence.
 import { afterEach, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
+import { join } from "node:path";
 import { CLIENT_PROTOCOL, connect } from "../../src/client/connect.ts";
 import { compareVersions, isNewer } from "../../src/client/decide-replacement.ts";
+import { startDaemon } from "../../src/client/start-daemon.ts";
 import { fail } from "../../src/spec/errors.ts";
 import { PROTOCOL } from "../../src/spec/rpc/contract.ts";
 import { type FakeDaemon, hello, makePlace, startFakeDaemon, vm } from "./fake-daemon.ts";
@@ -248,3 +250,18 @@ describe("which daemon is replaced", () => {
     expect(daemon.calls).toEqual([]);
   });
 });
+
+test("a daemon that lost the race to start is ended, lest it take the winner's place later", async () => {
+  const { dir } = makePlace();
+  open.push(() => rmSync(dir, { recursive: true, force: true }));
+  const pidFile = join(dir, "pid");
+  // Still loading when the winner answers: it has not met the lock yet.
+  const slow = ["/bin/sh", "-c", 'echo $$ > "$1.new" && mv "$1.new" "$1" && exec sleep 300', "sh", pidFile];
+  const winner = { pid: process.pid };
+  const answer = await startDaemon({ argv: slow, env: process.env, logPath: join(dir, "log") }, async () =>
+    existsSync(pidFile) ? winner : null,
+  );
+  expect(answer).toBe(winner);
+  const loser = Number(readFileSync(pidFile, "utf8"));
+  while (existsSync(`/proc/${loser}`)) await Bun.sleep(5);
+}, 30_000);
