@@ -66,8 +66,7 @@ export const isSubnetFree = (options: {
   routes: readonly HostRoute[];
   /** Our own bridge, whose routes do not count. */
   bridge: string | null;
-}): boolean =>
-  foreignRoutes(options.routes, options.bridge).every(({ destination }) => !isOverlapping(destination, options.subnet));
+}): boolean => findClash(options.subnet, options.routes, options.bridge) === null;
 
 export type SubnetChoice = {
   instance: string;
@@ -128,6 +127,10 @@ export const decideSubnet = (options: SubnetChoice & { current: string | null; h
   const subnet = chooseSubnet(options);
   return { subnet, moved: subnet !== null && subnet !== current, clash: false };
 };
+
+/** The route of the host that keeps `subnet` from being ours; null when none does. */
+export const findClash = (subnet: string, routes: readonly HostRoute[], bridge: string | null): HostRoute | null =>
+  foreignRoutes(routes, bridge).find(({ destination }) => isOverlapping(destination, subnet)) ?? null;
 
 /** The lowest free slot from 2 to 254, null when all are taken. */
 export const chooseSlot = (taken: Iterable<number>): number | null => {

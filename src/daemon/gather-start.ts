@@ -12,12 +12,12 @@ const GUEST_MTU = 1500;
 /** vsock context ids 0 to 2 are taken; a slot is unique within an instance, and the socket's path within the host. */
 const cidOf = (slot: number): number => slot + 1000;
 
-/** Errors: vmm.unavailable, image.broken, root.unavailable, net.subnet_exhausted: all before any effect. */
+/** Errors: vmm.unavailable, image.broken, root.unavailable, net.subnet_exhausted, net.subnet_taken: all before any effect. */
 export const gatherStart = async (
   context: Context,
   record: VmRecord,
   options: { readyTimeoutMs: number | null },
-): Promise<{ plan: StartPlan; driver: VmmDriver }> => {
+): Promise<{ plan: StartPlan; driver: VmmDriver; vmmReason: string }> => {
   const { host, images, paths, config } = context;
   const { spec } = record;
   const link = spec.networks[0];
@@ -82,5 +82,5 @@ export const gatherStart = async (
       }),
     },
   });
-  return { plan, driver };
+  return { plan, driver, vmmReason: chosen.reason };
 };

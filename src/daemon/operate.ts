@@ -52,7 +52,7 @@ export const startVm = async (context: Context, id: string, request: StartReques
     throw fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb: "start", needs: ["stopped"] });
   }
   await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge" });
-  const { plan, driver } = await gatherStart(context, record, { readyTimeoutMs: request.readyTimeoutMs });
+  const { plan, driver, vmmReason } = await gatherStart(context, record, { readyTimeoutMs: request.readyTimeoutMs });
   const operation = store.transaction(() => {
     store.vms.updateRuntime(id, { lastError: null, lastEnd: null });
     store.vms.setState(id, "starting");
@@ -82,6 +82,7 @@ export const startVm = async (context: Context, id: string, request: StartReques
       startedAt: context.now().toISOString(),
       process: identity ? { pid: identity.pid, startTicks: identity.startTicks, bootId: identity.bootId } : null,
       accelerator: plan.accelerator,
+      vmmReason,
       pendingRestart: false,
     });
     store.vms.setState(id, "running");

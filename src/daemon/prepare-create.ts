@@ -57,7 +57,7 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
     id: vmId,
     state: "creating",
     spec,
-    runtime: emptyRuntime,
+    runtime: { ...emptyRuntime, vmmReason: chosen.reason },
     createdAt: context.now().toISOString(),
   };
   return {

@@ -19,7 +19,7 @@ export type Network = {
   removeTap(place: NetPlace, requestedBy: string): Promise<void>;
   /** Lets the guest speak: from now on its MAC and address, and no others, pass its tap. */
   addMember(place: NetPlace, requestedBy: string): Promise<void>;
-  /** Takes the guest out of the rules. Its tap lets nothing pass from then on. */
+  /** Takes the guest out of the rules: its tap lets nothing pass from then on. Those of the last guest go with its tap. */
   removeMember(place: NetPlace, requestedBy: string): Promise<void>;
   /** Makes bridge and rules what these guests need: after a daemon's start, and whenever someone else has meddled. */
   ensure(members: readonly NetPlace[], requestedBy: string): Promise<void>;
@@ -82,7 +82,8 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
     removeMember: (place, by) =>
       inTurn(async () => {
         const wanted = [...members.values()].filter(({ tap }) => tap !== place.tap);
-        await applyRules(place.subnet, wanted, by);
+        // The last guest's rules go with its tap, whole: see removeTap.
+        if (wanted.length > 0) await applyRules(place.subnet, wanted, by);
         members.delete(place.tap);
       }),
     ensure: (places, by) =>

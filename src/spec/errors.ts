@@ -317,7 +317,16 @@ export const errors = {
   }),
   "net.subnet_exhausted": entry<{ instance: string }>({
     message: () => "No private /24 network is free on this host: every candidate overlaps one of its routes.",
-    fix: () => "banger config set network.subnet 10.X.Y.0/24",
+    fix: () => "ip route   # one of those routes has to be narrower",
+    exit: EXIT.host,
+  }),
+  "net.subnet_taken": entry<{ subnet: string; route: string; device: string | null; free: string | null }>({
+    message: ({ subnet, route, device }) =>
+      `network.subnet is ${subnet}, and this host sends ${route} ${device === null ? "elsewhere" : `to ${device}`} already.`,
+    fix: ({ free }) =>
+      free === null
+        ? "ip route   # no other network is free: one of its routes has to be narrower"
+        : `banger config set network.subnet ${free}`,
     exit: EXIT.host,
   }),
   "net.addresses_exhausted": entry<{ subnet: string }>({

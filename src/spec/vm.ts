@@ -101,6 +101,8 @@ export const VmRuntime = z.object({
   startedAt: z.string().nullable(),
   process: ProcessProof.nullable(),
   accelerator: z.enum(["kvm", "tcg"]).nullable(),
+  /** Why this VMM was taken, as it was said when it last was; records of older versions lack it. */
+  vmmReason: z.string().nullable().default(null),
   lastEnd: z.object({ cause: EndCause, at: z.string() }).nullable(),
   lastError: Failure.nullable(),
   pendingRestart: z.boolean(),
@@ -112,6 +114,7 @@ export const emptyRuntime: VmRuntime = {
   startedAt: null,
   process: null,
   accelerator: null,
+  vmmReason: null,
   lastEnd: null,
   lastError: null,
   pendingRestart: false,

@@ -56,6 +56,27 @@ test("an image that was cut short, or is gone, is told as broken with its repair
   await expectNothing(banger);
 }, 60_000);
 
+test("a network that this host routes elsewhere is told with the route, before anything is made", async () => {
+  const inside = [
+    "unshare",
+    isRoot ? "-n" : "-rn",
+    "sh",
+    "-ec",
+    'ip address add 10.99.0.1/16 dev lo; ip link set lo up; exec "$@"',
+    "sh",
+  ];
+  const banger = await openOne({ inside, config: 'version = 1\n[network]\nsubnet = "10.99.3.0/24"\n' });
+  addSmallImage(banger);
+  await banger.ok(["vm", "create", "web", "--no-start", "--disk", "1G"]);
+  const started = await banger.run(["start", "web", "--json"]);
+  expect(codeOf(started)).toBe("net.subnet_taken");
+  expect(started.err).toContain("10.99.0.0/16 to lo");
+  expect(started.err).toMatch(/banger config set network.subnet 1\d+\.\d+\.\d+\.0\/24/);
+  expect((await banger.show("web")).state).toBe("stopped");
+  await banger.ok(["rm", "web", "--force"]);
+  await expectNothing(banger);
+}, 60_000);
+
 test("without any image the way to one is told", async () => {
   const banger = await openOne();
   const ran = await create(banger);
