@@ -35,7 +35,7 @@ export const groups = [
     what: "real guests",
     width: 1,
     testTimeoutMs: 300_000,
-    fileTimeoutMs: 900_000,
+    fileTimeoutMs: 1_500_000,
     isStreamed: true,
   },
 ] as const satisfies readonly Group[];

@@ -43,10 +43,19 @@ export const makePlace = (root: string, say: (line: string) => void): Place => {
   const remove = () => {
     stopInstance(root, env);
     endStrays(short, say);
-    rmSync(directory, { recursive: true, force: true });
-    rmSync(short, { recursive: true, force: true });
+    for (const path of [directory, short]) removeTree(path, say);
   };
   return { directory, env, remove };
+};
+
+/** A test that failed may have left directories that an ordinary user cannot empty as they are. What stays is told, and is no failure. */
+const removeTree = (path: string, say: (line: string) => void): void => {
+  Bun.spawnSync(["chmod", "-R", "u+rwX", path], { stderr: "ignore" });
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    say(`${path} could not be removed: ${error instanceof Error ? error.message : error}`);
+  }
 };
 
 /** Ends what an aborted run left: its VMs, and its daemon, which would otherwise outlive it. */

@@ -73,7 +73,11 @@ describe.skipIf(problem !== null)(`cp${problem === null ? "" : ` (skipped: ${pro
     here = join(dir, "here");
     for (const each of [guest, here]) mkdirSync(each);
   });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+  afterEach(() => {
+    // A directory that its owner may not write in keeps what it holds, from everyone but root.
+    Bun.spawnSync(["chmod", "-R", "u+rwX", dir]);
+    rmSync(dir, { recursive: true, force: true });
+  });
 
   const start = (...argv: string[]) =>
     Bun.spawn([process.execPath, MAIN, "cp", ...argv], {
@@ -133,7 +137,6 @@ describe.skipIf(problem !== null)(`cp${problem === null ? "" : ` (skipped: ${pro
     expect(describeTree(join(here, "back"))).toEqual(before);
     for (const copy of [join(guest, "tree/sparse"), join(guest, "second/sparse"), join(here, "back/sparse")])
       expect(statSync(copy).blocks * 512).toBeLessThan(2 * MIB);
-    chmodSync(join(here, "tree/deep/er"), 0o700);
   }, 30_000);
 
   test("paths are as scp has them", async () => {

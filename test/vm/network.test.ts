@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import type { Vm } from "../../src/spec/vm.ts";
 import { makeAptRepository, PROBE_PACKAGE } from "./apt-repository.ts";
+import { unpackPackages } from "./debian-packages.ts";
 import { BOOT_MS, CONFIG, findObstacle, type Instance, openTestInstance, TEARDOWN_MS, until } from "./fixture.ts";
 import { INTERNET, type Lab, openLab, UPLINK } from "./lab.ts";
 
@@ -205,7 +206,28 @@ suite(`guests on a network${obstacle === null ? "" : ` (${obstacle})`}`, () => {
     BOOT_MS,
   );
 
-  test.skip("docker runs a container (it would have to be downloaded; the test before this one asks for what it needs)", () => {});
+  test(
+    "podman runs a container, which reaches the internet through a bridge of its own",
+    async () => {
+      const suite = await banger.guest("a", ". /etc/os-release; echo $VERSION_CODENAME");
+      const status = await banger.guest("a", "cat /var/lib/dpkg/status");
+      const tree = join(lab.dir, "podman/tree");
+      unpackPackages(join(lab.dir, "podman"), {
+        suite,
+        packages: ["podman", "busybox-static", "netavark"],
+        status,
+        tree,
+      });
+      await banger.ok(["cp", "-r", tree, "a:/var/tmp/podman"], { timeoutMs: BOOT_MS });
+      await banger.guest("a", "sudo cp -a --no-preserve=ownership /var/tmp/podman/. / && sudo ldconfig");
+      await banger.guest("a", "mkdir -p /var/tmp/root/bin && cp /bin/busybox /var/tmp/root/bin/");
+      const answer = `/bin/busybox wget -q -O - http://${INTERNET.web}/whoami`;
+      expect(
+        await banger.guest("a", `sudo podman run --rm --rootfs /var/tmp/root ${answer}`, { timeoutMs: BOOT_MS }),
+      ).toBe(UPLINK);
+    },
+    2 * BOOT_MS,
+  );
 
   test(
     "cron runs what is due within the minute",
