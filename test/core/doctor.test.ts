@@ -216,7 +216,7 @@ const table: readonly [string, Partial<DoctorFacts>, Finding["status"], RegExp, 
     /mmdebstrap, xz/,
     /mmdebstrap xz-utils/,
   ],
-  ["subnet", { subnet: { ...good.subnet, chosen: null } }, "error", /No private/, /network.subnet/],
+  ["subnet", { subnet: { ...good.subnet, chosen: null } }, "error", /No private/, /ip route/],
   [
     "subnet",
     { subnet: { ...good.subnet, chosen: null, configured: "10.0.0.0/24" } },
