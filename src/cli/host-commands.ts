@@ -38,6 +38,7 @@ export const hostCommands = [
     examples: [
       { command: "banger doctor", shows: "how this host stands, and what to type where it stands badly" },
       { command: "banger doctor --fix --root", shows: "mend what can be mended, by sudo too" },
+      { command: "banger doctor --canary", shows: "whether a VM really boots, is reached, and leaves nothing" },
       { command: "banger doctor --json", shows: "the same for a program" },
     ],
     flags: [
@@ -46,6 +47,12 @@ export const hostCommands = [
         field: "root",
         kind: "boolean",
         description: "with --fix: those that need root too, by sudo",
+        isRequired: false,
+      },
+      {
+        field: "canary",
+        kind: "boolean",
+        description: "boot a VM that is thrown away, and prove every hop to it with its time",
         isRequired: false,
       },
       { field: "strict", kind: "boolean", description: "a warning makes the exit code 1", isRequired: false },

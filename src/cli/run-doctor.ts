@@ -3,11 +3,15 @@ import { runOnTerminal } from "../host/process.ts";
 import { EXIT } from "../spec/errors.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import { sanitize } from "../spec/sanitize.ts";
+import { formatMs } from "./format.ts";
+import { untilUndone, watchInterrupt } from "./interrupt.ts";
 import { type Paint, paintFor } from "./paint.ts";
+import { openProgress } from "./progress.ts";
 import { printJson } from "./run-method.ts";
 import type { Invocation, Session } from "./session.ts";
 
 type Row = Output<"system.doctor">["checks"][number];
+type Hop = Output<"system.canary">["hops"][number];
 type Repair = { command: readonly string[]; exitCode: number | null };
 
 /** A KVM that has not been tried since this host was started is tried now, with every VMM. */
@@ -51,8 +55,8 @@ export const renderRows = (rows: readonly Row[], paint: Paint): string => {
   return `${lines.join("\n")}\n\n${sum.join(", ")}\n`;
 };
 
-const exitCodeFor = (rows: readonly Row[], isStrict: boolean): number => {
-  if (rows.some(({ status }) => status === "error")) return EXIT.host;
+const exitCodeFor = (rows: readonly Row[], hops: readonly Hop[], isStrict: boolean): number => {
+  if ([...rows, ...hops].some(({ status }) => status === "error")) return EXIT.host;
   return isStrict && rows.some(isBad) ? EXIT.failed : EXIT.ok;
 };
 
@@ -96,6 +100,36 @@ const mend = async (session: Session, rows: readonly Row[], options: { mayUseRoo
   return repairs;
 };
 
+export const renderHops = (hops: readonly Hop[], paint: Paint): string =>
+  hops
+    .map(({ id, status, ms, summary, fix }) => {
+      const time = (ms === null ? "" : formatMs(ms)).padStart(7);
+      const line = `${paintStatus(status, paint)}  ${id.padEnd(8)}  ${time}  ${sanitize(summary)}\n`;
+      return status === "error" && fix !== null ? `${line}         ${paint.faint("try:")} ${sanitize(fix)}\n` : line;
+    })
+    .join("");
+
+/** Null when it was interrupted: the daemon has taken the VM away by then. */
+const callCanary = async (session: Session, isSilent: boolean): Promise<readonly Hop[] | null> => {
+  const progress = openProgress({ terminal: session.terminal, isSilent });
+  const interrupt = watchInterrupt(progress.say, { isCancellable: true });
+  try {
+    const answer = await session.client.call(
+      "system.canary",
+      {},
+      { signal: interrupt.signal, onEvent: (event) => progress.on("", event) },
+    );
+    return answer.hops;
+  } catch (error) {
+    if (!interrupt.isInterrupted()) throw error;
+    await untilUndone(session);
+    return null;
+  } finally {
+    progress.end();
+    interrupt.end();
+  }
+};
+
 export const runDoctor = async (session: Session, { input, isJson }: Invocation): Promise<number> => {
   const { terminal } = session;
   let rows = await readRows(session);
@@ -105,7 +139,14 @@ export const runDoctor = async (session: Session, { input, isJson }: Invocation)
     if (repairs.length > 0) rows = await readRows(session);
     else terminal.err("Nothing of this can be mended without harm: what is to be typed stands below.\n");
   }
-  if (isJson) printJson(session, { checks: rows, ...(repairs === null ? {} : { repairs }) });
-  else terminal.out(renderRows(rows, paintFor(terminal.hasOutColor)));
-  return exitCodeFor(rows, input.strict === true);
+  if (!isJson) terminal.out(renderRows(rows, paintFor(terminal.hasOutColor)));
+  let hops: readonly Hop[] | null = null;
+  if (input.canary === true) {
+    hops = await callCanary(session, isJson);
+    if (hops === null) return EXIT.interrupted;
+    if (!isJson) terminal.out(`\n${renderHops(hops, paintFor(terminal.hasOutColor))}`);
+  }
+  const more = { ...(repairs === null ? {} : { repairs }), ...(hops === null ? {} : { canary: { hops } }) };
+  if (isJson) printJson(session, { checks: rows, ...more });
+  return exitCodeFor(rows, hops ?? [], input.strict === true);
 };

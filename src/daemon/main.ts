@@ -139,17 +139,17 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
 
   const stopping = new AbortController();
   const stop = Promise.withResolvers<{ isForced: boolean }>();
+  const vms = { ...vmHandlers(context), ...accessHandlers(context), ...insideHandlers(context) };
   const handlers: Handlers = {
-    ...vmHandlers(context),
-    ...accessHandlers(context),
+    ...vms,
     ...streamHandlers(context),
-    ...insideHandlers(context),
     ...imageHandlers(context),
     ...dnsHandlers(context),
     ...systemHandlers(context, {
       config,
       busy: () => [...server.busy(), ...streams.busy()],
       stop: stop.resolve,
+      vms,
       privilege: () => describeLaunch(findRootLaunch()),
     }),
   };

@@ -4,6 +4,7 @@ import { resolveConfig } from "../../core/config.ts";
 import { contract, type Handlers, PROTOCOL } from "../../spec/rpc/contract.ts";
 import type { Method } from "../../spec/rpc/method.ts";
 import { audit } from "../audit.ts";
+import { type CanaryPorts, runCanary } from "../canary.ts";
 import type { ConfigFileKeeper } from "../config-file.ts";
 import type { Context } from "../context.ts";
 
@@ -14,6 +15,7 @@ type SystemHandlers = Pick<
   | "system.stop"
   | "system.audit"
   | "system.doctor"
+  | "system.canary"
   | "system.priv-log"
   | "events.subscribe"
   | "config.show"
@@ -28,6 +30,8 @@ export type SystemPorts = {
   busy: () => readonly string[];
   /** Begins to stop; the call that asked for it is still answered. */
   stop: (options: { isForced: boolean }) => void;
+  /** What the canary does to its VM. */
+  vms: Omit<CanaryPorts, "system.audit">;
   /** How root operations are run here, in words. */
   privilege: () => string;
 };
@@ -36,6 +40,10 @@ const EVENT_PAGE = 500;
 
 export const systemHandlers = (context: Context, ports: SystemPorts): SystemHandlers => {
   const { store, paths } = context;
+  const auditNow = async (requestedBy: string) => {
+    const findings = await audit(context, requestedBy);
+    return { clean: findings.length === 0, findings };
+  };
   const versions = { version: context.version, build: context.build };
 
   return {
@@ -75,12 +83,12 @@ export const systemHandlers = (context: Context, ports: SystemPorts): SystemHand
       return { pid: process.pid };
     },
 
-    "system.audit": async (_input, call) => {
-      const findings = await audit(context, call.requestedBy);
-      return { clean: findings.length === 0, findings };
-    },
+    "system.audit": (_input, call) => auditNow(call.requestedBy),
 
     "system.doctor": async () => ({ checks: await context.doctor.check() }),
+
+    "system.canary": (_input, call) =>
+      runCanary(context, { ...ports.vms, "system.audit": (_, inner) => auditNow(inner.requestedBy) }, call),
 
     "system.priv-log": async (input) => [...store.privLog.tail(input.tail)],
 

@@ -1,6 +1,6 @@
 // The methods on the daemon itself: greeting, status, audit, events, configuration.
 import { z } from "zod";
-import { Event } from "../events.ts";
+import { Event, ProgressEvent } from "../events.ts";
 import { PrivLogEntry } from "../host-op.ts";
 import { DnsStatus } from "./dns.ts";
 import { method } from "./method.ts";
@@ -44,6 +44,15 @@ export const HostCheck = z.object({
   repairs: z
     .array(z.array(z.string()))
     .describe("what --fix runs: commands that mend it without harm, as argument lists; for root they begin with sudo"),
+});
+
+/** One hop on the way into a guest and back, as it was proved. */
+export const CanaryHop = z.object({
+  id: z.string().describe("boot, channel, clock, name, resolver, ssh, nat, teardown or audit"),
+  status: z.enum(["ok", "error", "skipped"]),
+  ms: z.number().nullable().describe("how long it took, milliseconds; null where it was skipped"),
+  summary: z.string(),
+  fix: z.string().nullable(),
 });
 
 export const systemMethods = {
@@ -101,6 +110,14 @@ export const systemMethods = {
     input: z.object({}),
     output: z.object({ checks: z.array(HostCheck) }),
     errors: [],
+  }),
+  "system.canary": method({
+    summary: "Boot a VM that is thrown away, and prove every hop to it with its time",
+    input: z.object({}),
+    output: z.object({ hops: z.array(CanaryHop) }),
+    events: ProgressEvent,
+    errors: ["operation.cancelled"],
+    onDisconnect: "cancel",
   }),
   "system.priv-log": method({
     summary: "Show every operation that was done with privilege",
