@@ -84,6 +84,8 @@ const flagOf = (name: string, field: Field, shape: NonNullable<Method["command"]
     ...(letter ? { letter } : {}),
     ...(aliases ? { aliases } : {}),
     ...shownDefault(field.default),
+    // Without a default there are three states: on, off, and as it is.
+    ...(field.kind === "boolean" && !field.isRequired && field.default === undefined ? { canBeNegated: true } : {}),
     ...(field.choices ? { choices: field.choices } : {}),
     ...(field.path ? { path: field.path } : {}),
     ...(placeholder ? { placeholder } : {}),

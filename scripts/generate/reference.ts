@@ -22,7 +22,8 @@ const table = (header: readonly string[], rows: readonly (readonly string[])[]):
 
 const spellFlag = (flag: FlagData): string => {
   const name = kebab(flag.field);
-  const long = flag.kind === "boolean" && flag.default === true ? `--${name}, --no-${name}` : `--${name}`;
+  const long =
+    flag.kind === "boolean" && (flag.default === true || flag.canBeNegated) ? `--${name}, --no-${name}` : `--${name}`;
   const others = (flag.aliases ?? []).map((alias) => `--${alias}`);
   const value = flag.choices ? ` ${flag.choices.join("|")}` : flag.placeholder ? ` ${flag.placeholder}` : "";
   return `\`${[...(flag.letter ? [`-${flag.letter}`] : []), long, ...others].join(", ")}${value}\``;

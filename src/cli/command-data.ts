@@ -17,6 +17,8 @@ export type FlagData = {
   aliases?: readonly string[];
   /** As it is shown in help; absent when the default is empty or decided elsewhere. */
   default?: boolean | number | string;
+  /** Has a `--no-` spelling although it is not on by default. */
+  canBeNegated?: boolean;
   choices?: readonly string[];
   path?: PathMeaning;
   /** What stands for the value in help: `SIZE`, `DURATION`. */

@@ -58,7 +58,7 @@ const flagParameter = (flag: FlagData, place: Place) => {
   };
   switch (flag.kind) {
     case "boolean":
-      return { ...shared, kind: "boolean", withNegated: flag.default === true };
+      return { ...shared, kind: "boolean", withNegated: flag.default === true || flag.canBeNegated === true };
     case "integer":
       return { ...shared, kind: "parsed", parse: parseInteger };
     case "choice":

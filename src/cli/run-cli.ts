@@ -124,7 +124,7 @@ const proposeSwitchedOff = (words: readonly string[]): { completion: string; bri
   const partial = words.at(-1) ?? "";
   if (!partial.startsWith("--") || words.slice(0, -1).includes("--")) return [];
   return (resolveCommand(commands, words)?.command.flags ?? [])
-    .filter((flag) => flag.kind === "boolean" && flag.default === true)
+    .filter((flag) => flag.kind === "boolean" && (flag.default === true || flag.canBeNegated))
     .map(({ field, description }) => ({ completion: `--no-${kebab(field)}`, brief: `do not ${description}` }))
     .filter(({ completion }) => completion.startsWith(partial));
 };

@@ -14,6 +14,7 @@ export type CreateWish = {
   labels: Readonly<Record<string, string>>;
   authorizedKeys: readonly string[];
   hasUserData: boolean;
+  hasWildcardName: boolean;
 };
 
 export type CreateFacts = {
@@ -83,6 +84,7 @@ export const planSpec = (wish: CreateWish, facts: CreateFacts): VmSpec => {
     machineId: facts.machineId,
     labels: { ...wish.labels },
     hasUserData: wish.hasUserData,
+    hasWildcardName: wish.hasWildcardName,
   };
 };
 

@@ -74,6 +74,7 @@ export const planStart = (options: {
     guest: {
       hostname: spec.hostname,
       fqdn: `${spec.hostname}.${facts.zone}`,
+      hasWildcardName: spec.hasWildcardName,
       searchDomain: facts.zone,
       user: spec.user,
       timezone: facts.timezone,

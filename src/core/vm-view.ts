@@ -45,6 +45,7 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     addresses: addressesOf(record, facts.subnet),
     hostname: spec.hostname,
     fqdn: `${spec.hostname}.${facts.zone}`,
+    dnsWildcard: spec.hasWildcardName,
     labels: spec.labels,
     createdAt: record.createdAt,
     startedAt: runtime.startedAt,

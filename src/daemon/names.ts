@@ -31,7 +31,7 @@ export type NameService = {
   close(): Promise<void>;
 };
 
-type Named = { name: string; address: string };
+type Named = { name: string; address: string; isWildcard: boolean };
 
 export const openNameService = async (options: {
   config: () => Config;
@@ -50,7 +50,7 @@ export const openNameService = async (options: {
       view,
       serial,
       nameServerAddress,
-      hosts: [...named.values()].map(({ name, address }) => ({ name, addresses: [address] })),
+      hosts: [...named.values()].map(({ name, address, isWildcard }) => ({ name, addresses: [address], isWildcard })),
       // The reverse zone is ours whether or not a VM runs: its names are not asked for elsewhere.
       subnets: [options.subnet() ?? []].flat(),
     });
@@ -86,7 +86,8 @@ export const openNameService = async (options: {
 
   return {
     publish(plan) {
-      named.set(plan.vm.id, { name: plan.guest.hostname, address: plan.network.address });
+      const { hostname: name, hasWildcardName: isWildcard } = plan.guest;
+      named.set(plan.vm.id, { name, address: plan.network.address, isWildcard });
       swap();
     },
     withdraw(plan) {

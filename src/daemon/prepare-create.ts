@@ -39,6 +39,7 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
       labels: input.label,
       authorizedKeys: mergeKeys([[await bangerKey(context)], ...own, ...given]),
       hasUserData: input.userData !== undefined,
+      hasWildcardName: input.dnsWildcard ?? false,
     },
     {
       vmId,

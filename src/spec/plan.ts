@@ -52,6 +52,7 @@ export const StartPlan = z.object({
   guest: z.object({
     hostname: z.string(),
     fqdn: z.string(),
+    hasWildcardName: z.boolean().default(false),
     searchDomain: z.string(),
     user: GuestUser,
     timezone: z.string().nullable(),

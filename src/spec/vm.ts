@@ -81,6 +81,7 @@ export const VmSpec = z.object({
   machineId: z.string().regex(/^[0-9a-f]{32}$/),
   labels: Labels,
   hasUserData: z.boolean(),
+  hasWildcardName: z.boolean().default(false).describe("every name below the VM's own leads to it too"),
 });
 export type VmSpec = z.infer<typeof VmSpec>;
 
@@ -157,6 +158,7 @@ export const Vm = z.object({
   addresses: z.array(Address),
   hostname: z.string(),
   fqdn: z.string(),
+  dnsWildcard: z.boolean().describe("every name below the fqdn leads to the VM too"),
   labels: Labels,
   createdAt: z.string(),
   startedAt: z.string().nullable(),

@@ -24,6 +24,7 @@ export const sampleSpec = (name: string): VmSpec => ({
   machineId: "0123456789abcdef0123456789abcdef",
   labels: { team: "core" },
   hasUserData: false,
+  hasWildcardName: false,
 });
 
 export const sampleVm = (index: number, name = `vm-${index}`): VmRecord => ({

@@ -333,6 +333,13 @@ export const generatedCommands: readonly CommandData[] = [
         placeholder: "KEY=VALUE",
       },
       {
+        field: "dnsWildcard",
+        kind: "boolean",
+        description: "every name below the VM's own leads to it too: ANY.NAME.vm",
+        isRequired: false,
+        canBeNegated: true,
+      },
+      {
         field: "userData",
         kind: "text",
         description: "script to run as root once, at the end of the first boot",
@@ -631,7 +638,7 @@ export const generatedCommands: readonly CommandData[] = [
     name: "vm.set",
     path: ["vm", "set"],
     aliases: [],
-    summary: "Change the vCPUs, memory or disk size of a stopped VM",
+    summary: "Change the vCPUs, memory, disk size or names of a stopped VM",
     examples: [
       {
         command: "banger vm set web --memory 8G --disk 80G",
@@ -661,6 +668,13 @@ export const generatedCommands: readonly CommandData[] = [
         description: "new size of the root disk with its unit; disks only grow",
         isRequired: false,
         placeholder: "SIZE",
+      },
+      {
+        field: "dnsWildcard",
+        kind: "boolean",
+        description: "whether every name below the VM's own leads to it too",
+        isRequired: false,
+        canBeNegated: true,
       },
     ],
     positionals: [

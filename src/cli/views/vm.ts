@@ -68,7 +68,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Id", vm.id],
       ["State", paintState(vm.state, paint)],
       ["Address", vm.addresses.map(({ address, side }) => `${address} (${side})`).join(", ")],
-      ["Hostname", vm.fqdn],
+      ["Hostname", vm.dnsWildcard ? `${vm.fqdn}, and every name below it` : vm.fqdn],
       ["User", vm.user],
       ["vCPUs", String(vm.vcpus)],
       ["Memory", formatMiB(vm.memoryMiB)],

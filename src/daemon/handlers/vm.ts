@@ -188,12 +188,14 @@ const setVm = async (context: Context, record: VmRecord, input: ParsedInput<"vm.
     ...spec,
     vcpus: input.vcpu ?? spec.vcpus,
     memoryMiB: input.memory ?? spec.memoryMiB,
+    hasWildcardName: input.dnsWildcard ?? spec.hasWildcardName,
     disks: spec.disks.map((disk) => (disk.role === "root" ? { ...disk, sizeMiB: input.disk ?? disk.sizeMiB } : disk)),
   };
   const fields = [
     next.vcpus === spec.vcpus ? null : "vcpus",
     next.memoryMiB === spec.memoryMiB ? null : "memoryMiB",
     next.disks[0]?.sizeMiB === currentMiB ? null : "diskMiB",
+    next.hasWildcardName === spec.hasWildcardName ? null : "dnsWildcard",
   ].filter((field) => field !== null);
   if (fields.length === 0) return false;
   if (input.disk !== undefined && input.disk > currentMiB)

@@ -62,6 +62,7 @@ export const vmMethods = {
         .describe("public key, or file with public keys, that may log in besides your own")
         .meta({ path: "if-exists" }),
       label: Labels.default({}).describe("label, as key=value"),
+      dnsWildcard: z.boolean().optional().describe("every name below the VM's own leads to it too: ANY.NAME.vm"),
       userData: z
         .string()
         .optional()
@@ -226,12 +227,13 @@ export const vmMethods = {
     },
   }),
   "vm.set": method({
-    summary: "Change the vCPUs, memory or disk size of a stopped VM",
+    summary: "Change the vCPUs, memory, disk size or names of a stopped VM",
     input: z.object({
       vm,
       vcpu: vcpu.optional().describe("virtual CPUs"),
       memory: memory.optional().describe("memory with its unit, for example 2G"),
       disk: disk.optional().describe("new size of the root disk with its unit; disks only grow"),
+      dnsWildcard: z.boolean().optional().describe("whether every name below the VM's own leads to it too"),
     }),
     output: VmChange,
     errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "vm.disk_shrink", "host.memory_short", "host.no_space"],
