@@ -1,5 +1,5 @@
 // The one composition point: the name this executable was called by decides whether it is the command line, the daemon or its helper.
-import type { SetupPlan } from "./cli/session.ts";
+import type { Session, SetupPlan } from "./cli/session.ts";
 import { EXIT } from "./spec/errors.ts";
 
 // Set by scripts/build.ts; a checkout that is run as it is has neither.
@@ -12,6 +12,7 @@ const isBuilt = build !== "checkout";
 /** What replacing this program would replace. */
 const executable = isBuilt ? process.execPath : import.meta.path;
 
+type PlanDns = NonNullable<Session["planDns"]>;
 type Role = "banger" | "bangerd" | "banger-root";
 
 /** The name by which we were called; in a checkout the first word says it, since the executable is the runtime. */
@@ -114,6 +115,23 @@ const openUserBundle = async () => {
   });
 };
 
+/** The same for this host's resolver. What the user's daemon listens on goes along, since root would look for its own. */
+const planDns = async (options: Parameters<PlanDns>[0]): Promise<SetupPlan> => {
+  const [{ planHostDns }, { runOnTerminal }] = await Promise.all([
+    import("./host/dns-setup-plan.ts"),
+    import("./host/process.ts"),
+  ]);
+  const { lines, isDone, run } = await planHostDns({ ...options, kind: options.kind as never });
+  const { isUndo, zone, server, kind } = options;
+  const words = isUndo ? ["undo"] : ["setup", "--zone", zone, "--server", server];
+  const argv = ["sudo", "--", executable, "dns", ...words, ...(kind === null ? [] : ["--resolver", kind]), "--yes"];
+  return {
+    lines,
+    isDone,
+    run: async () => (process.getuid?.() === 0 ? run().then(() => EXIT.ok) : runOnTerminal(argv)),
+  };
+};
+
 const runCliRole = async (argv: readonly string[]): Promise<number> => {
   const { openSession, runCli } = await import("./cli/cli.ts");
   const { findInstance, openInstance, openingOfProcess } = await import("./host/instance.ts");
@@ -127,6 +145,7 @@ const runCliRole = async (argv: readonly string[]): Promise<number> => {
       ? { argv: [process.execPath], argv0: "bangerd" }
       : { argv: [process.execPath, import.meta.path, "__bangerd"] },
     planSetup: isBuilt ? planSetup : null,
+    planDns: isBuilt ? planDns : null,
     openBundle: openUserBundle,
     checkHost: async (failure) => {
       const { checkWithoutDaemon } = await import("./daemon/doctor.ts");

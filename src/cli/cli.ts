@@ -22,6 +22,7 @@ export type Opening = {
   /** How the daemon of this very program is started. */
   daemonCommand: { argv: readonly string[]; argv0?: string };
   planSetup: Session["planSetup"];
+  planDns: Session["planDns"];
   openBundle: Session["openBundle"];
   checkHost: Session["checkHost"];
   /** Runs the terminal UI with clients that say what they have to say to it. */
@@ -38,7 +39,7 @@ const remember = <Value>(compute: () => Value | null): (() => Value | null) => {
 };
 
 export const openSession = (opening: Opening): Session => {
-  const { self, env, cwd, planSetup, openBundle, checkHost } = opening;
+  const { self, env, cwd, planSetup, planDns, openBundle, checkHost } = opening;
   const terminal = openTerminal(env);
   const find = remember(opening.find);
   const open = (): Located => find() ?? opening.open();
@@ -55,6 +56,6 @@ export const openSession = (opening: Opening): Session => {
     });
   const client = openClient((text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`));
   const openTui = () => opening.runTui({ openClient });
-  const given = { planSetup, openBundle, checkHost, openTui };
+  const given = { planSetup, planDns, openBundle, checkHost, openTui };
   return { terminal, env, cwd, self, client, paths: open, ...given, now: () => Date.now() };
 };

@@ -62,6 +62,8 @@ const runners: Record<LocalCommand, Runner> = {
     (await import("./run-bundle.ts")).runBundlePackage(session, invocation),
   "cli.bundle-use": async (session, invocation) => (await import("./run-bundle.ts")).runBundleUse(session, invocation),
   "cli.doctor": async (session, invocation) => (await import("./run-doctor.ts")).runDoctor(session, invocation),
+  "cli.dns-setup": async (session, invocation) => (await import("./run-dns-setup.ts")).runDnsSetup(session, invocation),
+  "cli.dns-undo": async (session, invocation) => (await import("./run-dns-setup.ts")).runDnsUndo(session, invocation),
   "cli.help": async (session, invocation) => (await import("./help.ts")).runHelp(session, invocation),
 };
 

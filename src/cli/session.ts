@@ -69,6 +69,10 @@ export type Session = {
   openBundle: () => Promise<BundleSession>;
   /** The checks of `banger doctor` without a daemon, and why there is none. */
   checkHost: (failure: unknown) => Promise<Output<"system.doctor">["checks"]>;
+  /** The same for this host's resolver; `kind` is a resolver's name, null to find out. */
+  planDns:
+    | ((options: { isUndo: boolean; zone: string; server: string; kind: string | null }) => Promise<SetupPlan>)
+    | null;
   /** The terminal UI; null where nobody handed one in. Resolves with the exit code once it was left. */
   openTui: (() => Promise<number>) | null;
   /** Milliseconds since the epoch. */

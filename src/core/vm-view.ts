@@ -9,6 +9,8 @@ export type ViewFacts = {
   diskUsedMiB: number | null;
   vmmReason: string;
   clock: ClockReading | null;
+  /** Whether this host's resolver leads to our name server. */
+  isNamed: boolean;
 };
 
 /** The addresses of a VM: in bridge mode people reach it by the guest's own address. */
@@ -45,6 +47,7 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     addresses: addressesOf(record, facts.subnet),
     hostname: spec.hostname,
     fqdn: `${spec.hostname}.${facts.zone}`,
+    isFoundByName: facts.isNamed && record.state === "running",
     dnsWildcard: spec.hasWildcardName,
     labels: spec.labels,
     createdAt: record.createdAt,

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { openBundle } from "../bundle/bundle.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import { openGuestChannel } from "../guest/channel.ts";
+import { followDnsJournal } from "../host/dns-setup.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
 import { readLockPid, tryLockFile } from "../host/lock.ts";
@@ -89,7 +90,13 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     readyImage: bundle.readyImage,
   });
   const subnet = createSubnetKeeper({ instance: paths.instance, store, host, config: config.current });
-  const names = await openNameService({ config: config.current, network, subnet: subnet.known, log });
+  const names = await openNameService({
+    config: config.current,
+    network,
+    subnet: subnet.known,
+    readSetup: followDnsJournal(),
+    log,
+  });
   const vmms = createVmmFinder({
     drivers,
     host,

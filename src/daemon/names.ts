@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import type { AskedFor } from "../core/dns-question.ts";
 import { type ListedRecord, listRecords, nameRcode } from "../core/dns-records.ts";
+import { type DnsJournal, isWiredTo } from "../core/dns-setup.ts";
 import { buildZone, type DnsView, RCODE, type Zone } from "../core/dns-zone.ts";
 import { gatewayOf } from "../core/net-plan.ts";
 import { type Asked, askZone } from "../dns/ask.ts";
@@ -24,6 +25,8 @@ export type NameService = {
   /** Answers guests on the gateway's address, and tells the network on which port. Again and again harmless. */
   serveGuests(gateway: string, requestedBy: string): Promise<void>;
   status(): z.infer<typeof DnsStatus>;
+  /** Whether this host's resolver was told of our name server. */
+  isWired(): boolean;
   details(): Output<"dns.status">;
   records(view: DnsView): readonly ListedRecord[];
   /** What a client of a view would be answered; null when it was forwarded and nobody answered. */
@@ -38,9 +41,11 @@ export const openNameService = async (options: {
   network: Network;
   /** The instance's subnet, null before its first VM. */
   subnet: () => string | null;
+  /** What `banger dns setup` left on this host, null where it was not run. */
+  readSetup: () => DnsJournal | null;
   log: Log;
 }): Promise<NameService> => {
-  const { network, log } = options;
+  const { network, log, readSetup } = options;
   const { dns } = options.config();
   const named = new Map<string, Named>();
   let serial = 1;
@@ -127,6 +132,10 @@ export const openNameService = async (options: {
         queries: stats.udpQueries + stats.tcpQueries,
         failed: failuresOf(stats),
       };
+    },
+    isWired: () => {
+      const { host: address, port } = loopback;
+      return isWiredTo(readSetup(), { zone: dns.zone, address, port });
     },
     details: () => ({
       zone: dns.zone,

@@ -13,6 +13,7 @@ export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> =>
     subnet: context.subnet.known(),
     zone: context.config().dns.zone,
     diskUsedMiB,
+    isNamed: context.names.isWired(),
     vmmReason: record.runtime.vmmReason ?? context.vmmReason(record.spec.vmm),
     clock: context.clocks.reading(record.id),
   });

@@ -376,6 +376,23 @@ export const errors = {
     fix: () => "banger dns status   # shows which they are",
   }),
 
+  "dns.no_resolver": entry<Record<string, never>>({
+    message: () =>
+      "This host's resolver is none that can be told about one domain alone: there is no systemd-resolved, and no local dnsmasq is asked.",
+    fix: () => "docs/resolver.md says what can be done by hand; addresses always work",
+    exit: EXIT.host,
+  }),
+  "dns.cut_short": entry<{ detail: string }>({
+    message: ({ detail }) => `A change of this host's resolver was cut short and is not taken back yet: ${detail}`,
+    fix: () => "banger dns undo   # or banger dns setup, which does that first",
+    exit: EXIT.host,
+  }),
+  "dns.changed_by_hand": entry<{ path: string }>({
+    message: ({ path }) => `${path} is not as banger wrote it, so it is left alone; the rest was taken back.`,
+    fix: ({ path }) => `sudo rm ${path}   # then banger dns undo, which ends it`,
+    exit: EXIT.conflict,
+  }),
+
   // daemon, configuration, records
   "daemon.unreachable": entry<{ socket: string; detail: string }>({
     message: ({ socket, detail }) => `bangerd does not answer on ${socket}: ${detail}`,

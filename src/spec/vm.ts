@@ -158,6 +158,7 @@ export const Vm = z.object({
   addresses: z.array(Address),
   hostname: z.string(),
   fqdn: z.string(),
+  isFoundByName: z.boolean().describe("programs of this host find it by its fqdn: banger dns setup was done"),
   dnsWildcard: z.boolean().describe("every name below the fqdn leads to the VM too"),
   labels: Labels,
   createdAt: z.string(),

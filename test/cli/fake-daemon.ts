@@ -163,6 +163,7 @@ export const vm = (over: Partial<Vm> = {}): Vm => ({
   ],
   hostname: "web",
   fqdn: "web.vm",
+  isFoundByName: false,
   dnsWildcard: false,
   labels: { team: "blue" },
   createdAt: "2026-11-22T10:00:00.000Z",

@@ -75,7 +75,7 @@ describe("completion", () => {
   test("proposes settings, shells and flags", async () => {
     expect(await propose("config", "get", "vm.")).toEqual(["vm.memory"]);
     expect(await propose("completion", "")).toEqual(expect.arrayContaining(["bash", "zsh", "fish"]));
-    expect(await propose("create", "--no-")).toEqual(["--no-start", "--no-wait"]);
+    expect(await propose("create", "--no-")).toEqual(["--no-start", "--no-wait", "--no-dns-wildcard"]);
   });
 
   test("asks nothing that could change anything", () => {

@@ -49,6 +49,7 @@ export const runLine = async (
     }),
     paths: () => ({ configFile: "/cfg/config.toml", daemonLog: "/nowhere/bangerd.log", socket: "/run/bangerd.sock" }),
     planSetup: null,
+    planDns: null,
     openBundle: () => Promise.reject(new TypeError("a test wanted the runtime bundle")),
     checkHost: async () => [],
     openTui: null,

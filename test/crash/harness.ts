@@ -157,6 +157,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
         queries: 0,
         failed: 0,
       }),
+      isWired: () => false,
       details: () => ({ zone: "vm", serial: 1, listeners: [], upstreams: [] }),
       records: () => [],
       ask: async () => null,

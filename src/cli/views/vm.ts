@@ -61,6 +61,16 @@ const renderClock = ({ name, clock }: { name: string; clock: ClockReading | null
     (clock.correctedAt ? `, set ${formatAgo(clock.correctedAt, nowMs)}` : "") +
     (Math.abs(clock.skewMs) >= CLOCK_OFF_MS ? `; banger vm clock ${name} sets it` : "");
 
+/** Its name where this host's own resolver knows it; otherwise what would make it so, since a name that leads nowhere helps nobody. */
+const nameOnHost = (vm: Vm): string | null => {
+  const names = vm.dnsWildcard ? `${vm.fqdn}, and every name below it` : vm.fqdn;
+  if (vm.isFoundByName) return names;
+  return vm.state === "running" ? `${names} (by banger alone; banger dns setup tells this host's resolver)` : null;
+};
+
+/** What people here type to reach it: its name once that works everywhere, else its address. */
+const reachedAt = (vm: Vm): string | null => (vm.isFoundByName ? vm.fqdn : addressOf(vm.addresses));
+
 const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
   renderFacts(
     [
@@ -68,7 +78,8 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Id", vm.id],
       ["State", paintState(vm.state, paint)],
       ["Address", vm.addresses.map(({ address, side }) => `${address} (${side})`).join(", ")],
-      ["Hostname", vm.dnsWildcard ? `${vm.fqdn}, and every name below it` : vm.fqdn],
+      ["Hostname", vm.hostname],
+      ["DNS name", nameOnHost(vm)],
       ["User", vm.user],
       ["vCPUs", String(vm.vcpus)],
       ["Memory", formatMiB(vm.memoryMiB)],
@@ -92,7 +103,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
 
 /** Four lines on stderr for people: what runs, how to get in, reach a port, and remove it; the name alone for a pipe. */
 const renderCreated = (vm: Vm, context: ViewContext) => {
-  const address = addressOf(vm.addresses) ?? vm.fqdn;
+  const address = reachedAt(vm) ?? vm.fqdn;
   const size = `${vm.vcpus} vCPU${vm.vcpus === 1 ? "" : "s"}, ${formatMiB(vm.memoryMiB)} memory, ${formatMiB(vm.diskMiB)} disk`;
   const lines =
     vm.state === "running"
@@ -117,7 +128,7 @@ const change =
     `${vm.name} ${vm.changed ? verbs.done : verbs.already}\n`;
 
 const started = (vm: Vm & { changed: boolean }): string => {
-  const address = addressOf(vm.addresses);
+  const address = reachedAt(vm);
   return `${vm.name} ${vm.changed ? "is running" : "was running already"}${address ? `, at ${address}` : ""}\n`;
 };
 
@@ -177,7 +188,7 @@ export const vmViews: ViewsOf<VmMethod> = {
   "vm.create": renderCreated,
   "vm.start": started,
   "vm.stop": change({ done: "is stopped", already: "was stopped already" }),
-  "vm.restart": (vm) => `${vm.name} was restarted${addressOf(vm.addresses) ? `, at ${addressOf(vm.addresses)}` : ""}\n`,
+  "vm.restart": (vm) => `${vm.name} was restarted${reachedAt(vm) ? `, at ${reachedAt(vm)}` : ""}\n`,
   "vm.kill": change({ done: "was killed", already: "was not running" }),
   "vm.delete": ({ name }) => `${name} is deleted\n`,
   "vm.list": renderList,
