@@ -60,6 +60,8 @@ shellcheck shellcheck
 dig bind9-dnsutils
 kdig knot-dnsutils
 drill ldnsutils
+dnsmasq dnsmasq-base
+dbus-daemon dbus-daemon
 ping iputils-ping
 tmux tmux
 zsh zsh
