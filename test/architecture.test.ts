@@ -277,7 +277,6 @@ const longFiles: Readonly<Record<string, string>> = {
   "spec/errors.ts": "one catalogue of all failures, a table",
   "spec/rpc/vm.ts": "all methods on VMs, a table",
   "cli/generated/commands.ts": "generated data",
-  "cli/local-commands.ts": "all commands that are the CLI's own, a table",
 };
 
 describe("files", () => {

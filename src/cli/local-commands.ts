@@ -262,58 +262,6 @@ export const localCommands = [
   ...bundleCommands,
   {
     ...base,
-    name: "cli.dns-setup",
-    path: ["dns", "setup"],
-    summary: "Have this host's own resolver find VMs by name; shown first and asked once",
-    description:
-      "Tells systemd-resolved, NetworkManager's dnsmasq or dnsmasq where names below the zone are answered, and nothing else: " +
-      "all other names go where they went. It needs root once, holds after reboots, and is taken back by banger dns undo.",
-    examples: [
-      { command: "banger dns setup --print", shows: "every file and command, without doing anything" },
-      { command: "banger dns setup", shows: "show it, ask, and do it" },
-    ],
-    flags: [
-      { field: "print", kind: "boolean", description: "only print what it would do", isRequired: false },
-      { field: "yes", kind: "boolean", description: "do not ask", isRequired: false, letter: "y" },
-      {
-        field: "zone",
-        kind: "text",
-        description: "domain of the VMs, instead of the one of the settings",
-        isRequired: false,
-        placeholder: "ZONE",
-      },
-      {
-        field: "server",
-        kind: "text",
-        description: "where it is answered, instead of the place of the settings",
-        isRequired: false,
-        placeholder: "ADDRESS:PORT",
-      },
-      {
-        field: "resolver",
-        kind: "choice",
-        description: "the resolver to tell, instead of the one that is found",
-        isRequired: false,
-        choices: ["resolved-delegate", "resolved-link", "networkmanager", "dnsmasq"],
-      },
-    ],
-  },
-  {
-    ...base,
-    name: "cli.dns-undo",
-    path: ["dns", "undo"],
-    summary: "Take back what banger dns setup changed on this host",
-    examples: [
-      { command: "banger dns undo --print", shows: "what would be removed" },
-      { command: "banger dns undo", shows: "show it, ask, and do it" },
-    ],
-    flags: [
-      { field: "print", kind: "boolean", description: "only print what it would do", isRequired: false },
-      { field: "yes", kind: "boolean", description: "do not ask", isRequired: false, letter: "y" },
-    ],
-  },
-  {
-    ...base,
     name: "cli.help",
     path: ["help"],
     summary: "Explain a command, or a topic: exit-codes, environment",
