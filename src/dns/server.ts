@@ -1,6 +1,7 @@
 // The name server's two sockets: it binds them, binds them again when a port or address was not to be had, and counts what passes.
 import { RCODE, type Zone } from "../core/dns-zone.ts";
 import { acceptForwarded, answerQuery, renderError, type Transport } from "./answer.ts";
+import { cacheAnswers } from "./answer-cache.ts";
 import type { Forwarder } from "./forwarder.ts";
 import { openTcpListener, TCP_LIMITS, type TcpLimits, type TcpListener } from "./tcp-listener.ts";
 import { openUdpListener, type UdpListener } from "./udp-listener.ts";
@@ -83,9 +84,10 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   let isClosed = false;
   const before = { evicted: 0, dropped: 0 };
 
+  const answer = cacheAnswers(answerQuery);
   const respond = (query: Uint8Array, transport: Transport, client: string) => {
     const zone = options.zone();
-    const reply = answerQuery(zone, query, transport);
+    const reply = answer(zone, query, transport);
     if (reply.kind === "silence") {
       counts.silenced++;
       return null;
