@@ -4,8 +4,10 @@ import type { Reply, Transport } from "./answer.ts";
 
 /** A client's query without its id: names with EDNS are 40 to 80 octets; what is longer is rare, and is worked out each time. */
 const MAX_KEY_BYTES = 128;
+/** Nor is a long answer kept, so that all of them together are a few MiB at most. */
+const MAX_REPLY_BYTES = 512;
 /** Spellings differ (0x20), and anybody may send what he likes: when it is full it begins anew. */
-const MAX_ENTRIES = 8192;
+const MAX_ENTRIES = 4096;
 
 type Compute = (zone: Zone, query: Uint8Array, transport: Transport) => Reply;
 
@@ -28,7 +30,7 @@ export const cacheAnswers = (compute: Compute): Compute => {
     if (found === undefined) {
       const reply = compute(zone, query, transport);
       // Somebody else's word is not ours to keep, and silence costs nothing.
-      if (reply.kind === "reply") {
+      if (reply.kind === "reply" && reply.bytes.length <= MAX_REPLY_BYTES) {
         if (known.size >= MAX_ENTRIES) known.clear();
         known.set(key, { ...reply, bytes: reply.bytes.slice() });
       }
