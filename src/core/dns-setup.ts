@@ -145,6 +145,9 @@ const renderUnit = ({ zone, server }: { zone: string; server: string }): string 
     "WantedBy=systemd-resolved.service multi-user.target",
   ]);
 
+/** Where it is written, readable for everyone: names are said instead of addresses where a setup is done. */
+export const DNS_JOURNAL = "/var/lib/banger/dns.json";
+
 /** What a setup left behind, for the one that comes after it. Written before anything else is. */
 export type DnsJournal = {
   version: 1;

@@ -132,7 +132,8 @@ export const networkChecks = [
     why: "programs of this host find VMs by name; banger itself does not need it",
     needs: ["resolver", "dns"],
     decide: ({ resolver, dns }) => {
-      const { zone, answer } = resolver;
+      const { zone, answer, setup } = resolver;
+      if (setup === "cut-short") return warning(fail("dns.cut_short", { detail: "its journal says so" }));
       if (dns === null || dns.actualPort === null) return skipped("no name server of banger's runs just now");
       if (answer === "ours") return ok(`this host's resolver asks banger for .${zone}`);
       const server = `${dns.host}:${dns.actualPort}`;
@@ -143,7 +144,8 @@ export const networkChecks = [
             ? `this host's resolver does not answer for .${zone}`
             : `this host's resolver does not ask banger for .${zone}`;
       return warning(state, {
-        fix: `resolve ${zone} at ${server}, for example by a line server=/${zone}/${server.replace(":", "#")} for dnsmasq`,
+        fix: setup === "done" ? "banger dns undo && banger dns setup" : "banger dns setup",
+        remark: `or by hand, as docs/resolver.md has it: ${zone} is answered at ${server}`,
       });
     },
   }),

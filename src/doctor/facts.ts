@@ -77,7 +77,12 @@ export type DoctorFacts = {
     | { kind: "read"; bridge: string; drops: readonly ForwardDrop[] }
     | { kind: "hidden"; bridge: string; suspects: readonly ForwardDrop["owner"][] };
   dns: PortState | null;
-  resolver: { zone: string; answer: "ours" | "theirs" | "none" | "silent" };
+  resolver: {
+    zone: string;
+    answer: "ours" | "theirs" | "none" | "silent";
+    /** What `banger dns setup` left: nothing, all of it, or what a cut left. */
+    setup: "none" | "done" | "cut-short";
+  };
   disk: { path: string; freeMiB: number };
   clone: { path: string; method: "reflink" | "sparse" | null };
   clock: { synchronised: boolean | null };

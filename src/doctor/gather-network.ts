@@ -2,6 +2,7 @@
 
 import { Resolver } from "node:dns/promises";
 import { access, readFile } from "node:fs/promises";
+import { DNS_JOURNAL, parseDnsJournal } from "../core/dns-setup.ts";
 import { decideSubnet, isSubnetFree } from "../core/net-plan.ts";
 import { bridgeName } from "../spec/names.ts";
 import type { DoctorFacts, DoctorPorts, ForwardDrop } from "./facts.ts";
@@ -60,6 +61,12 @@ const askResolver = async (zone: string): Promise<DoctorFacts["resolver"]["answe
   }
 };
 
+const readSetup = async (files: DoctorPorts["host"]["files"]): Promise<DoctorFacts["resolver"]["setup"]> => {
+  const text = await files.read(DNS_JOURNAL).catch(() => null);
+  if (text === null) return "none";
+  return parseDnsJournal(text)?.state === "done" ? "done" : "cut-short";
+};
+
 /** Tools known to drop what is forwarded, by the traces that anybody may see. */
 const findSuspects = async (): Promise<ForwardDrop["owner"][]> => {
   const ufw = await readFile("/etc/ufw/ufw.conf", "utf8").catch(() => "");
@@ -112,8 +119,9 @@ export const gatherNetwork: Pick<Gatherers, NetworkFacts> = {
   },
   forward: gatherForward,
   dns: gatherDns,
-  resolver: async ({ config, dns }) => ({
+  resolver: async ({ config, dns, host }) => ({
     zone: config.dns.zone,
+    setup: await readSetup(host.files),
     answer: dns === null || dns.actualPort === null ? "none" : await askResolver(config.dns.zone),
   }),
 };

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { mkdir, open, readdir, readFile, rename, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
+  DNS_JOURNAL,
   type DnsJournal,
   type DnsSetup,
   parseDnsJournal,
@@ -11,9 +12,6 @@ import {
 } from "../core/dns-setup.ts";
 import { describeUnknown, fail, hasCode } from "../spec/errors.ts";
 import { requireCommand, runCommand } from "./command.ts";
-
-/** Readable for everyone: the daemon says names instead of addresses where it finds a setup done. */
-export const DNS_JOURNAL = "/var/lib/banger/dns.json";
 
 /** Where files are, and how commands are run: another root is somebody's test, or an image that is being made. */
 export type SetupPlace = { root: string; run: (argv: readonly string[]) => Promise<void> };

@@ -265,6 +265,17 @@ const lines: Readonly<Record<string, string>> = {
 
 const methods = generatedCommands.map(({ name }) => name).filter((name) => name !== "system.stop");
 
+test("after banger dns setup people are told names instead of addresses", async () => {
+  daemon.handlers["vm.show"] = () => vm({ isFoundByName: true });
+  daemon.handlers["vm.create"] = () => vm({ isFoundByName: true });
+  expect((await runLine(daemon, ["show", "web"])).out).toMatch(/DNS name\s+web\.vm$/m);
+  const named = (await runLine(daemon, ["create", "web"])).err;
+  expect(named).toContain("curl http://web.vm:8080");
+  expect(named).not.toContain("10.77.5.2");
+  daemon.handlers["vm.create"] = () => vm();
+  expect((await runLine(daemon, ["create", "web"])).err).toContain("curl http://10.77.5.2:8080");
+});
+
 describe("every method's view", () => {
   test("has a line here", () => expect(Object.keys(lines).sort()).toEqual([...methods].sort()));
 

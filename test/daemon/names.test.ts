@@ -1,7 +1,8 @@
 // The name server of a real daemon without guests: what it says of itself, what it holds and answers, and ports that were taken.
 import { afterEach, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import type { Output } from "../../src/spec/rpc/contract.ts";
-import { type Instance, type InstanceOptions, openTestInstance, until } from "../vm/fixture.ts";
+import { BANGER, type Instance, type InstanceOptions, isRoot, openTestInstance, until } from "../vm/fixture.ts";
 import { codeOf } from "./small-image.ts";
 
 const open: Instance[] = [];
@@ -77,3 +78,49 @@ for (const taken of ["UDP", "TCP"] as const) {
     }
   }, 60_000);
 }
+
+test("banger dns setup shows every file and command first, and does nothing where nobody can be asked", async () => {
+  const banger = await openOne();
+  const line = ["dns", "setup", "--resolver", "dnsmasq", "--zone", "vm", "--server", "127.0.0.1:42069"];
+  const printed = await banger.ok([...line, "--print"]);
+  expect(printed).toContain("write /etc/dnsmasq.d/banger.conf:");
+  expect(printed).toContain("server=/vm/127.0.0.1#42069");
+  expect(printed).toContain("run systemctl restart dnsmasq.service");
+  const asked = await banger.run(line);
+  expect({ code: asked.code, err: asked.err }).toEqual({ code: 1, err: expect.stringContaining("--yes") });
+  expect(existsSync("/etc/dnsmasq.d/banger.conf")).toBe(false);
+  const bad = await banger.run([...line.slice(0, -1), "127.0.0.1", "--print"]);
+  expect({ code: bad.code, err: bad.err }).toEqual({ code: 2, err: expect.stringContaining("ADDRESS:PORT") });
+}, 60_000);
+
+test.skipIf(!isRoot)(
+  `and as root does it, is done then, and is taken back${isRoot ? "" : " (needs root)"}`,
+  async () => {
+    const banger = await openOne();
+    // Another /etc and /var/lib, and a service manager that has nothing to manage.
+    const place = [
+      `mount -t tmpfs tmpfs /mnt; cp -a /etc /mnt/etc; mkdir -p /mnt/lib /mnt/etc/dnsmasq.d; cp -a /mnt/etc /mnt/before`,
+      "mount --bind /mnt/etc /etc; mount --bind /mnt/lib /var/lib",
+      "[ -e /usr/bin/systemctl ] && mount --bind /bin/true /usr/bin/systemctl",
+    ];
+    const setup = `${BANGER} dns setup --resolver dnsmasq --zone vm --server 127.0.0.1:42069 --yes`;
+    const script = [
+      ...place,
+      `${setup}; grep -c '^server=/vm/' /etc/dnsmasq.d/banger.conf; ${setup}; ${BANGER} dns undo --yes; ${BANGER} dns undo --yes`,
+      "diff -r --no-dereference /mnt/before /etc && ls -A /var/lib | wc -l",
+    ];
+    const ran = Bun.spawn(["unshare", "-m", "--propagation", "private", "sh", "-ec", script.join("\n")], {
+      env: banger.env,
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      timeout: 50_000,
+    });
+    const [out, err] = await Promise.all([ran.stdout.text(), ran.stderr.text(), ran.exited]);
+    expect({ code: ran.exitCode, err }).toEqual({ code: 0, err: expect.not.stringContaining("banger:") });
+    expect(out).toContain("This host's resolver finds VMs by name already.");
+    expect(out).toContain("This host's resolver knows nothing of banger.");
+    expect(out.trim().split("\n").at(-1)).toBe("0");
+  },
+  60_000,
+);

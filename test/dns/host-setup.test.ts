@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
+  DNS_JOURNAL,
   type DnsSetup,
   decideResolver,
   isWiredTo,
@@ -10,14 +11,7 @@ import {
   type ResolverFacts,
   resolverKinds,
 } from "../../src/core/dns-setup.ts";
-import {
-  DNS_JOURNAL,
-  isSetUp,
-  readDnsJournal,
-  readResolverFacts,
-  runDnsSetup,
-  undoDnsSetup,
-} from "../../src/host/dns-setup.ts";
+import { isSetUp, readDnsJournal, readResolverFacts, runDnsSetup, undoDnsSetup } from "../../src/host/dns-setup.ts";
 import { hasCode } from "../../src/spec/errors.ts";
 
 const roots: string[] = [];

@@ -1,9 +1,9 @@
 // In a namespace of its own: a bus, a real systemd-resolved with an uplink, this name server, and `banger dns setup` between them.
 // usage: systemd-resolved-inside.ts DIRECTORY, where the programs of the package were unpacked, or "" for those of this host.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { decideResolver, planDnsSetup, SETUP_LINK } from "../../src/core/dns-setup.ts";
+import { DNS_JOURNAL, decideResolver, planDnsSetup, SETUP_LINK } from "../../src/core/dns-setup.ts";
 import { openDnsServer } from "../../src/dns/server.ts";
-import { DNS_JOURNAL, readResolverFacts, runDnsSetup, undoDnsSetup } from "../../src/host/dns-setup.ts";
+import { readResolverFacts, runDnsSetup, undoDnsSetup } from "../../src/host/dns-setup.ts";
 import { zoneOf } from "./asking.ts";
 import { addLink, must, ownCopy, sh } from "./namespace.ts";
 import { answering, upstream } from "./resolver.ts";
