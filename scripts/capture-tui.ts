@@ -23,6 +23,7 @@ again. Whatever ends it, the terminal is given back as it was.
 - **Marks** (\`Space\`) make what follows apply to all marked VMs at once. Stopping, restarting, killing and deleting ask first.
 - **The form** (\`c\`, or \`e\` to change a VM) says at each field what is wrong as it is typed, and what fits on the host.
   What is left empty is what \`banger create\` would choose.
+- **The host** (\`3\`) shows what \`banger doctor\` says, the worst first: looked at when the tab is opened, and again with \`r\`.
 - **A shell** (\`s\`) and the serial console (\`t\`) get the whole screen and give it back.
 - **A failure** stays at the bottom with its code, its cause and what to type next, until \`Esc\`; \`!\` shows it whole.
 - **Copying** (\`y\`) goes through the terminal (OSC 52), so that it works over ssh too, where the terminal allows it.
@@ -34,6 +35,7 @@ wheel moves; \`M\` switches the mouse off, so that the terminal selects text aga
 
 const scopes: readonly (readonly [Scope, string])[] = [
   ["vms", "On VMs"],
+  ["host", "On this host"],
   ["everywhere", "Everywhere"],
   ["logs", "In a log on the whole screen"],
 ];

@@ -10,7 +10,7 @@ export type KeyPress = {
 };
 
 /** Where a key means something. */
-export type Scope = "everywhere" | "vms" | "images" | "logs";
+export type Scope = "everywhere" | "vms" | "images" | "host" | "logs";
 
 export type Binding = {
   readonly scope: Scope;
@@ -20,14 +20,16 @@ export type Binding = {
 };
 
 const vms = "vms";
+const host = "host";
 const logs = "logs";
 const everywhere = "everywhere";
 
 export const bindings = [
   { scope: everywhere, keys: ["?"], action: "help", help: "show these keys" },
-  { scope: everywhere, keys: ["tab"], action: "next-tab", help: "VMs, images" },
+  { scope: everywhere, keys: ["tab"], action: "next-tab", help: "VMs, images, host" },
   { scope: everywhere, keys: ["1"], action: "show-vms", help: "VMs" },
   { scope: everywhere, keys: ["2"], action: "show-images", help: "images" },
+  { scope: everywhere, keys: ["3"], action: "show-host", help: "this host: what banger needs of it" },
   { scope: everywhere, keys: ["up", "k"], action: "up", help: "up" },
   { scope: everywhere, keys: ["down", "j"], action: "down", help: "down" },
   { scope: everywhere, keys: ["pageup", "ctrl-u"], action: "page-up", help: "a page up" },
@@ -58,6 +60,8 @@ export const bindings = [
   { scope: vms, keys: ["t"], action: "console", help: "attach to its serial console; Ctrl-] comes back" },
   { scope: vms, keys: ["l"], action: "logs", help: "its console log, full screen" },
   { scope: vms, keys: ["y"], action: "copy", help: "copy its address" },
+  { scope: host, keys: ["r", "enter"], action: "check-host", help: "check this host again" },
+  { scope: host, keys: ["y"], action: "copy-fix", help: "copy what to type" },
   { scope: logs, keys: ["/"], action: "search", help: "search" },
   { scope: logs, keys: ["n"], action: "next-hit", help: "the hit before this, upwards" },
   { scope: logs, keys: ["N"], action: "previous-hit", help: "the hit after this, downwards" },

@@ -9,6 +9,8 @@ const HEAD_ROWS = 2;
 const FOOT_ROWS = 1;
 /** A table's column names. */
 const TITLE_ROWS = 1;
+/** What is said of the check under the cursor. */
+const CHECK_ROWS = 7;
 
 export type Layout = {
   readonly isTooSmall: boolean;
@@ -41,7 +43,9 @@ export const layoutOf = (model: Model): Layout => {
   const noticeRows = noticeRowsOf(model);
   const bodyRows = Math.max(1, size.rows - HEAD_ROWS - FOOT_ROWS - noticeRows);
   const isSplit = bodyRows >= 16;
-  const wished = !isDetailed || tab !== "vms" ? 0 : isSplit ? Math.floor(bodyRows * 0.55) : bodyRows;
+  const details = isSplit ? Math.floor(bodyRows * 0.55) : bodyRows;
+  const wished =
+    tab === "host" ? Math.min(CHECK_ROWS, Math.floor(bodyRows / 2)) : isDetailed && tab === "vms" ? details : 0;
   const tableRows = Math.max(0, bodyRows - wished - TITLE_ROWS);
   return {
     isTooSmall: size.columns < SMALLEST.columns || size.rows < SMALLEST.rows,

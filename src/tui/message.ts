@@ -5,7 +5,7 @@ import type { Image } from "../spec/image.ts";
 import type { Input, MethodName } from "../spec/rpc/contract.ts";
 import type { Vm } from "../spec/vm.ts";
 import type { KeyPress } from "./keys.ts";
-import type { HostUsage, Operation, Size, VmStats, Waterfall } from "./model.ts";
+import type { HostCheck, HostUsage, Operation, Size, VmStats, Waterfall } from "./model.ts";
 
 export type Message =
   | { type: "key"; key: KeyPress }
@@ -17,6 +17,8 @@ export type Message =
   | { type: "listed"; vms: readonly Vm[] }
   | { type: "shown"; vms: readonly Vm[] }
   | { type: "images-listed"; images: readonly Image[] }
+  | { type: "host-checked"; rows: readonly HostCheck[] }
+  | { type: "host-check-failed"; report: ErrorReport }
   /** `isHistory`: they came before the list that we have. */
   | { type: "events"; events: readonly Event[]; isHistory: boolean }
   | { type: "stats"; stats: readonly (readonly [id: string, stats: VmStats])[] }
@@ -42,6 +44,7 @@ export type Effect =
   | { kind: "hand-over"; words: readonly string[]; name: string }
   | { kind: "copy"; text: string }
   | { kind: "mouse"; isOn: boolean }
+  | { kind: "check-host" }
   | { kind: "start-daemon" }
   | { kind: "leave" };
 

@@ -7,6 +7,7 @@ import type { Vm } from "../spec/vm.ts";
 import type { Form } from "./form.ts";
 
 export type VmStats = Output<"vm.stats">;
+export type HostCheck = Output<"system.doctor">["checks"][number];
 export type Waterfall = Output<"vm.why-slow">;
 
 export type Size = { readonly columns: number; readonly rows: number };
@@ -54,7 +55,8 @@ export type SortKey = (typeof sortKeys)[number];
 export const detailTabs = ["overview", "start", "events", "console"] as const;
 export type DetailTab = (typeof detailTabs)[number];
 
-export type Tab = "vms" | "images";
+export const tabs = ["vms", "images", "host"] as const;
+export type Tab = (typeof tabs)[number];
 
 /** What people do to VMs that are there. */
 export type Verb = "start" | "stop" | "restart" | "kill" | "delete";
@@ -98,6 +100,9 @@ export type Model = {
   /** Null until the daemon has told us. */
   readonly vms: ReadonlyMap<string, Vm> | null;
   readonly images: readonly Image[] | null;
+  /** What the checks of this host found when they were last asked for, the worst first; null before that. */
+  readonly checks: { readonly rows: readonly HostCheck[]; readonly atMs: number } | null;
+  readonly isChecking: boolean;
   readonly steps: ReadonlyMap<string, CurrentStep>;
   readonly usage: ReadonlyMap<string, Usage>;
   readonly events: readonly Event[];
@@ -112,6 +117,7 @@ export type Model = {
   /** First row shown. */
   readonly top: number;
   readonly imageCursor: number;
+  readonly checkCursor: number;
   readonly filter: string;
   readonly isFiltering: boolean;
   readonly sort: { readonly key: SortKey; readonly isDescending: boolean };
@@ -135,6 +141,8 @@ export const emptyModel = (given: { size: Size; nowMs: number; isPlain?: boolean
   host: null,
   vms: null,
   images: null,
+  checks: null,
+  isChecking: false,
   steps: new Map(),
   usage: new Map(),
   events: [],
@@ -146,6 +154,7 @@ export const emptyModel = (given: { size: Size; nowMs: number; isPlain?: boolean
   cursor: null,
   top: 0,
   imageCursor: 0,
+  checkCursor: 0,
   filter: "",
   isFiltering: false,
   sort: { key: "name", isDescending: false },

@@ -128,11 +128,21 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     if (summary !== "") dispatch({ type: "left-behind", name, summary });
   };
 
+  const checkHost = async (): Promise<void> => {
+    try {
+      const { checks } = await link.client().call("system.doctor", {});
+      dispatch({ type: "host-checked", rows: checks });
+    } catch (error) {
+      dispatch({ type: "host-check-failed", report: reportFailure(error) });
+    }
+  };
+
   const runners: { readonly [Kind in Effect["kind"]]: (effect: Extract<Effect, { kind: Kind }>) => void } = {
     perform: ({ operation, calls }) => void perform(operation.id, calls),
     "hand-over": ({ words, name }) => void handOver(words, name).catch(crash),
     copy: ({ text }) => write(clipboard(text)),
     mouse: ({ isOn }) => write(mouseMode(isOn)),
+    "check-host": () => void checkHost(),
     "start-daemon": () => link.startDaemon(),
     leave: () => app.unmount(),
   };

@@ -1,9 +1,9 @@
 // Decides what a key does, by what is open: an overlay first, then the line being typed, then the table.
 import { createForm, editForm } from "./form.ts";
 import { type Action, actionOf, type KeyPress } from "./keys.ts";
-import { layoutOf } from "./layout.ts";
+import { layoutOf, scrollTo } from "./layout.ts";
 import type { Effect } from "./message.ts";
-import { detailTabs, type Model, sortKeys, type Tab, type Verb } from "./model.ts";
+import { detailTabs, type Model, sortKeys, type Tab, tabs, type Verb } from "./model.ts";
 import { addressOf, currentVm, cursorIndex, rowsOf, targetsOf } from "./select.ts";
 import type { Updated } from "./update.ts";
 import { perform, verbs } from "./update-operate.ts";
@@ -16,12 +16,19 @@ const moveTo = (model: Model, index: number): Model => {
   if (model.tab === "images") {
     return { ...model, imageCursor: Math.max(0, Math.min(index, (model.images?.length ?? 0) - 1)) };
   }
+  if (model.tab === "host") {
+    return { ...model, checkCursor: Math.max(0, Math.min(index, (model.checks?.rows.length ?? 0) - 1)) };
+  }
   const rows = rowsOf(model);
   return { ...model, cursor: rows[Math.max(0, Math.min(index, rows.length - 1))]?.id ?? null };
 };
 
-const moveBy = (model: Model, by: number): Model =>
-  moveTo(model, (model.tab === "images" ? model.imageCursor : cursorIndex(model)) + by);
+const placeOf = (model: Model): number => {
+  if (model.tab === "images") return model.imageCursor;
+  return model.tab === "host" ? model.checkCursor : cursorIndex(model);
+};
+
+const moveBy = (model: Model, by: number): Model => moveTo(model, placeOf(model) + by);
 
 const pageOf = (model: Model): number => Math.max(1, layoutOf(model).tableRows - 1);
 
@@ -122,13 +129,32 @@ const leave = (model: Model): Updated =>
     ? only({ ...model, overlay: { kind: "confirm-leaving" } })
     : doing(model, { kind: "leave" });
 
-const showTab = (model: Model, tab: Tab): Model => ({ ...model, tab });
+/** What the checks cost is paid when somebody looks: at the first look, and when they are asked for again. */
+const checkHost = (model: Model): Updated =>
+  model.isChecking ? only(model) : doing({ ...model, isChecking: true }, { kind: "check-host" });
+
+const showTab = (model: Model, tab: Tab): Updated => {
+  const shown = { ...model, tab };
+  return tab === "host" && model.checks === null ? checkHost(shown) : only(shown);
+};
+
+const nextTab = (model: Model): Updated => showTab(model, tabs[(tabs.indexOf(model.tab) + 1) % tabs.length] ?? "vms");
+
+const copyFix = (model: Model): Updated => {
+  const fix = model.checks?.rows[model.checkCursor]?.fix ?? null;
+  const text = fix === null ? "there is nothing to type" : `copied ${fix}`;
+  const noted: Model = { ...model, notice: { kind: "note", text, atMs: model.nowMs } };
+  return fix === null ? only(noted) : doing(noted, { kind: "copy", text: fix });
+};
 
 const actions: Readonly<Record<Action, (model: Model) => Updated>> = {
   help: (model) => only({ ...model, overlay: { kind: "help", top: 0 } }),
-  "next-tab": (model) => only(showTab(model, model.tab === "vms" ? "images" : "vms")),
-  "show-vms": (model) => only(showTab(model, "vms")),
-  "show-images": (model) => only(showTab(model, "images")),
+  "next-tab": nextTab,
+  "show-vms": (model) => showTab(model, "vms"),
+  "show-images": (model) => showTab(model, "images"),
+  "show-host": (model) => showTab(model, "host"),
+  "check-host": checkHost,
+  "copy-fix": copyFix,
   up: (model) => only(moveBy(model, -1)),
   down: (model) => only(moveBy(model, 1)),
   "page-up": (model) => only(moveBy(model, -pageOf(model))),
@@ -186,6 +212,11 @@ const onMouse = (model: Model, key: KeyPress): Updated => {
   const row = (key.at?.row ?? -1) - firstTableRow;
   if (row < 0 || row >= tableRows) return only(model);
   if (model.tab === "images") return only(moveTo(model, row));
+  if (model.tab === "host") {
+    const count = model.checks?.rows.length ?? 0;
+    const top = scrollTo({ top: 0, index: model.checkCursor, height: tableRows, count });
+    return top + row < count ? only(moveTo(model, top + row)) : only(model);
+  }
   const index = model.top + row;
   if (index >= rowsOf(model).length) return only(model);
   // A click on the row that is chosen already opens it.

@@ -2,7 +2,7 @@
 import type { Vm } from "../spec/vm.ts";
 import { layoutOf, scrollTo } from "./layout.ts";
 import type { Effect, Message } from "./message.ts";
-import {
+import { type HostCheck,
   EVENTS_KEPT,
   LOG_LINES_KEPT,
   type Model,
@@ -113,6 +113,12 @@ const withLeftBehind = (model: Model, name: string, summary: string): Model => {
   return { ...model, notice: { ...notice, text: `${said}. Left in it: ${summary}` } };
 };
 
+const severities: readonly HostCheck["status"][] = ["error", "warning", "ok", "skipped"];
+
+/** What is to be mended comes first; the rest stays in its order. */
+const worstFirst = (rows: readonly HostCheck[]): readonly HostCheck[] =>
+  severities.flatMap((severity) => rows.filter(({ status }) => status === severity));
+
 const change = (model: Model, message: Exclude<Message, { type: "key" }>): Model => {
   switch (message.type) {
     case "resized":
@@ -136,6 +142,17 @@ const change = (model: Model, message: Exclude<Message, { type: "key" }>): Model
         ...model,
         images: message.images,
         imageCursor: Math.max(0, Math.min(model.imageCursor, message.images.length - 1)),
+      };
+    case "host-checked": {
+      const rows = worstFirst(message.rows);
+      const checkCursor = Math.max(0, Math.min(model.checkCursor, rows.length - 1));
+      return { ...model, checks: { rows, atMs: model.nowMs }, checkCursor, isChecking: false };
+    }
+    case "host-check-failed":
+      return {
+        ...model,
+        isChecking: false,
+        notice: { kind: "error", report: message.report, subject: "check this host" },
       };
     case "events": {
       const events = [...model.events, ...message.events].slice(-EVENTS_KEPT);

@@ -2,7 +2,7 @@
 import type { Event } from "../../src/spec/events.ts";
 import type { Vm } from "../../src/spec/vm.ts";
 import { type FakeDaemon, hello, startFakeDaemon } from "../cli/fake-daemon.ts";
-import { fleet, images, statsOf, waterfall } from "./fleet.ts";
+import { checks, fleet, images, statsOf, waterfall } from "./fleet.ts";
 
 export type FleetDaemon = FakeDaemon & {
   vms: Map<string, Vm>;
@@ -45,6 +45,7 @@ export const startFleetDaemon = (given: readonly Vm[] = fleet): FleetDaemon => {
     "system.status": () => ({ dataDir: "/tmp" }) as never,
     "vm.list": () => [...vms.values()],
     "vm.show": ({ vm }) => find(vm),
+    "system.doctor": () => ({ checks: [...checks] }),
     "image.list": () => [...images],
     "vm.stats": ({ vm }) => statsOf(find(vm), 40),
     "vm.why-slow": () => waterfall,

@@ -6,7 +6,7 @@ import type { Vm } from "../../src/spec/vm.ts";
 import type { KeyPress } from "../../src/tui/keys.ts";
 import { textOf } from "../../src/tui/line.ts";
 import type { Message } from "../../src/tui/message.ts";
-import { emptyModel, type Model, type Size } from "../../src/tui/model.ts";
+import { emptyModel, type HostCheck, type Model, type Size } from "../../src/tui/model.ts";
 import { update } from "../../src/tui/update.ts";
 import { renderScreen } from "../../src/tui/view/screen.ts";
 import { NOW_MS, vm } from "../cli/fake-daemon.ts";
@@ -102,6 +102,30 @@ export const images: readonly Image[] = [
     usedBy: [],
     createdAt: at(900_000),
   },
+];
+
+const check = (id: string, status: HostCheck["status"], summary: string, fix: string | null = null): HostCheck => ({
+  id,
+  status,
+  summary,
+  why: `what ${id} is for, in a sentence`,
+  fix,
+  code: null,
+  repairs: [],
+});
+
+export const checks: readonly HostCheck[] = [
+  check("daemon", "ok", "bangerd 0.1.0 runs as process 4242"),
+  check(
+    "kvm",
+    "warning",
+    "this user may not open /dev/kvm; QEMU emulates guests instead, which is slow",
+    "sudo usermod -aG kvm ada   # then log out and in, and banger daemon restart",
+  ),
+  check("tun", "error", "This host has no /dev/net/tun, so VMs cannot be connected.", "sudo modprobe tun"),
+  check("qemu", "ok", "QEMU 9.1.0 at /usr/bin/qemu-system-x86_64"),
+  check("dns-port", "ok", "names are answered at 127.0.0.1:42069, UDP and TCP"),
+  check("time", "skipped", "nothing here says whether the clock is kept by the network"),
 ];
 
 const stepOf = (step: string, phase: "begin" | "done", ms: number | null): Event["event"] => ({

@@ -2,7 +2,7 @@
 import type { Message } from "../../src/tui/message.ts";
 import type { Model, Size } from "../../src/tui/model.ts";
 import { update } from "../../src/tui/update.ts";
-import { fleet, opened, type, waterfall } from "./fleet.ts";
+import { checks, fleet, opened, type, waterfall } from "./fleet.ts";
 
 const send = (model: Model, ...messages: readonly Message[]): Model =>
   messages.reduce((current, message) => update(current, message)[0], model);
@@ -58,6 +58,11 @@ export const scenes: readonly Scene[] = [
     draw: (size) => withLog(type(opened(size), "G", "enter", "left")),
   },
   { name: "images", title: "The images", draw: (size) => type(opened(size), "tab") },
+  {
+    name: "host",
+    title: "This host",
+    draw: (size) => send(type(opened(size), "3"), { type: "host-checked", rows: checks }),
+  },
   { name: "filter", title: "Filtering as one types", draw: (size) => type(opened(size), "/", "blue run") },
   {
     name: "question",

@@ -5,7 +5,7 @@ import { LOG_LINES_KEPT, type Model } from "../../src/tui/model.ts";
 import { currentVm, rowsOf, targetsOf } from "../../src/tui/select.ts";
 import { update } from "../../src/tui/update.ts";
 import { wantsOf } from "../../src/tui/wants.ts";
-import { fleet, given, key, NOW_MS, opened, textOn, type } from "./fleet.ts";
+import { checks, fleet, given, key, NOW_MS, opened, textOn, type } from "./fleet.ts";
 
 const names = (model: Model): string[] => rowsOf(model).map(({ name }) => name);
 const send = (model: Model, ...messages: readonly Message[]): Model =>
@@ -317,4 +317,29 @@ test("a note goes by itself, an empty fleet says what to press", () => {
   expect(send(noted, { type: "ticked", nowMs: NOW_MS + 6000 }).notice).toBeNull();
   expect(textOn(opened({ columns: 80, rows: 24 }, []))).toContain("There are no VMs yet: c makes one.");
   expect(textOn(given([]))).toContain("looking for the daemon");
+});
+
+describe("the tab of this host", () => {
+  const press = (model: Model, name: string) => update(model, { type: "key", key: key(name) });
+  const open = () => press(opened(), "3");
+
+  test("it is looked at when it is first opened, and again when that is asked for, never twice at once", () => {
+    const [looking, effects] = open();
+    expect([looking.tab, looking.isChecking, effects]).toEqual(["host", true, [{ kind: "check-host" }]]);
+    expect(press(looking, "r")[1]).toEqual([]);
+    const [seen] = update(looking, { type: "host-checked", rows: checks });
+    expect([seen.isChecking, seen.checks?.rows[0]?.id]).toEqual([false, "tun"]);
+    const [elsewhere] = press(seen, "1");
+    expect(press(elsewhere, "3")[1]).toEqual([]);
+    expect(press(seen, "r")[1]).toEqual([{ kind: "check-host" }]);
+  });
+
+  test("a check that fails is told and can be asked for again; what to type is copied", () => {
+    const report = { code: "daemon.unreachable", message: "gone", fix: null, data: null };
+    const [failed] = update(open()[0], { type: "host-check-failed", report });
+    expect([failed.isChecking, failed.notice?.kind]).toEqual([false, "error"]);
+    const [seen] = update(open()[0], { type: "host-checked", rows: checks });
+    expect(press(seen, "y")[1]).toEqual([{ kind: "copy", text: "sudo modprobe tun" }]);
+    expect(press(press(press(seen, "down")[0], "down")[0], "y")[1]).toEqual([]);
+  });
 });

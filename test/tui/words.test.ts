@@ -77,7 +77,7 @@ describe("keys", () => {
   });
 
   test("no key means two things in one place, and every action has a key and a sentence", () => {
-    for (const scope of ["vms", "images", "logs"] as const) {
+    for (const scope of ["vms", "images", "host", "logs"] as const) {
       const keys = bindings
         .filter((binding) => binding.scope === scope || binding.scope === "everywhere")
         .flatMap((b) => b.keys);

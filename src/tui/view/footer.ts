@@ -25,6 +25,13 @@ const hints: readonly (readonly [key: string, what: string])[] = [
 ];
 const imageHints: typeof hints = [
   ["?", "keys"],
+  ["tab", "host"],
+  ["q", "leave"],
+];
+const hostHints: typeof hints = [
+  ["?", "keys"],
+  ["r", "check again"],
+  ["y", "copy what to type"],
   ["tab", "VMs"],
   ["q", "leave"],
 ];
@@ -90,6 +97,7 @@ const footLine = (model: Model): Line => {
   const question = renderQuestion(model);
   if (question) return question;
   if (model.tab === "images") return hintLine(imageHints, columns);
+  if (model.tab === "host") return hintLine(hostHints, columns);
   const line = filterLine(model, rowsOf(model).length);
   if (model.isFiltering && line) return line;
   const used = (line ?? []).reduce((total, { text }) => total + text.length, 0);

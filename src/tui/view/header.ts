@@ -24,6 +24,12 @@ const linkSpan = ({ link, nowMs, operations, isAway }: Model): Span => {
 
 const countOf = (count: number | undefined): string => (count === undefined ? "" : ` ${count}`);
 
+/** How many needs of this host are unmet, once it was looked at. */
+const hostMark = ({ checks }: Model): string => {
+  const bad = checks?.rows.filter(({ status }) => status === "error" || status === "warning").length ?? 0;
+  return bad === 0 ? "" : ` ${bad}`;
+};
+
 export const renderTabs = (model: Model): Line => {
   const { vms, images, size } = model;
   const left: Line = [
@@ -31,6 +37,7 @@ export const renderTabs = (model: Model): Line => {
     { text: " " },
     ...tab(`VMs${countOf(vms?.size)}`, model.tab === "vms"),
     ...tab(`Images${countOf(images?.length)}`, model.tab === "images"),
+    ...tab(`Host${hostMark(model)}`, model.tab === "host"),
   ];
   return spread(left, [linkSpan(model)], size.columns);
 };

@@ -50,6 +50,7 @@ export const spellKeys = (keys: readonly string[]): string => keys.map((key) => 
 
 const scopes: readonly (readonly [Scope, string])[] = [
   ["vms", "VMs"],
+  ["host", "This host"],
   ["everywhere", "Everywhere"],
   ["logs", "In a log"],
 ];

@@ -6,6 +6,7 @@ import { formFactsOf } from "../update-overlay.ts";
 import { renderDetails } from "./details.ts";
 import { renderFooter } from "./footer.ts";
 import { renderHost, renderTabs } from "./header.ts";
+import { renderHostChecks } from "./host-checks.ts";
 import { renderImageTable } from "./image-table.ts";
 import { renderOverlay } from "./overlays.ts";
 import { renderVmTable } from "./vm-table.ts";
@@ -19,6 +20,7 @@ const tooSmall = (model: Model): Line[] => {
 const body = (model: Model): Line[] => {
   const { bodyRows, tableRows, detailRows } = layoutOf(model);
   if (model.tab === "images") return renderImageTable(model, bodyRows - 1);
+  if (model.tab === "host") return renderHostChecks(model, { tableRows, detailRows });
   if (detailRows === bodyRows) return renderDetails(model, bodyRows);
   return [...renderVmTable(model, tableRows), ...renderDetails(model, detailRows)];
 };
