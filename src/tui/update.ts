@@ -2,8 +2,9 @@
 import type { Vm } from "../spec/vm.ts";
 import { layoutOf, scrollTo } from "./layout.ts";
 import type { Effect, Message } from "./message.ts";
-import { type HostCheck,
+import {
   EVENTS_KEPT,
+  type HostCheck,
   LOG_LINES_KEPT,
   type Model,
   type Operation,
