@@ -39,6 +39,10 @@ export const callWithProgress = async (
 /** Methods whose events are what the command is for, rather than its progress. */
 const streams: ReadonlySet<string> = new Set<CommandMethod>(["vm.logs", "events.subscribe"]);
 
+/** Methods that are such a stream when they are asked so. */
+const isStream = (name: string, input: Readonly<Record<string, unknown>>): boolean =>
+  streams.has(name) || (name === "vm.ports" && input.watch === true);
+
 /** Exit codes that say something although nothing failed. */
 const exitCodeFor = (name: CommandMethod, output: unknown): number =>
   name === "system.audit" && !(output as Output<"system.audit">).clean ? EXIT.failed : EXIT.ok;
@@ -129,7 +133,7 @@ export const runMethod = async (session: Session, invocation: Invocation): Promi
   }
   if (invocation.own.watch) return (await import("./run-ping.ts")).runPingWatch(session, invocation);
   if (command.isMulti) return (await import("./run-multi.ts")).runMulti(session, invocation);
-  if (streams.has(command.name)) return runStream(session, invocation);
+  if (isStream(command.name, input)) return runStream(session, invocation);
   if (command.hasEvents) return runOperation(session, invocation);
   return present(session, invocation, await session.client.call(command.name as MethodName, input as never));
 };

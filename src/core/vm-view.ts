@@ -1,4 +1,6 @@
 // Turns a record and what is known of the host into the VM object that people and programs see.
+
+import type { GuestPort } from "../spec/ports.ts";
 import type { Address, ClockReading, Vm, VmRecord } from "../spec/vm.ts";
 import { addressOf } from "./net-plan.ts";
 
@@ -11,6 +13,8 @@ export type ViewFacts = {
   clock: ClockReading | null;
   /** Whether this host's resolver leads to our name server. */
   isNamed: boolean;
+  /** What its helper says that listens in it. */
+  ports: readonly GuestPort[];
 };
 
 /** The addresses of a VM: in bridge mode people reach it by the guest's own address. */
@@ -45,6 +49,7 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     diskUsedMiB: facts.diskUsedMiB,
     network: spec.networks[0]?.mode ?? "bridge",
     addresses: addressesOf(record, facts.subnet),
+    ports: [...facts.ports],
     hostname: spec.hostname,
     fqdn: `${spec.hostname}.${facts.zone}`,
     isFoundByName: facts.isNamed && record.state === "running",

@@ -4,6 +4,7 @@ import type { CheckRow, Purpose } from "../doctor/run-checks.ts";
 import type { KeyedLock } from "../engine/lock.ts";
 import type { MonotonicClock } from "../engine/step.ts";
 import type { GuestChannel } from "../guest/channel.ts";
+import type { PortFollower } from "../guest/follow-ports.ts";
 import type { Host } from "../host/host.ts";
 import type { NativePaths } from "../host/native.ts";
 import type { ShimControl, ShimIdentity, ShimLaunch, ShimStatus } from "../host/shim.ts";
@@ -12,6 +13,7 @@ import type { Network } from "../net/network.ts";
 import type { Config } from "../spec/config.ts";
 import type { ChannelAddress } from "../spec/plan.ts";
 import type { EndCause, NetworkMode, VmmName } from "../spec/vm.ts";
+import type { PortOwner } from "../spec/ports.ts";
 import type { Store } from "../store/store.ts";
 import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
 import type { EventBus } from "./bus.ts";
@@ -29,6 +31,8 @@ export type ShimPort = {
 export type LiveVm = {
   shim: ShimControl;
   channel: GuestChannel;
+  /** What listens in the guest. */
+  ports: PortFollower;
   /** Resolves when nobody watches any more: the VMM ended, or the daemon let go of it. */
   watching: Promise<void>;
   /** The helper has spoken since the daemon holds on to this VM. */
@@ -96,6 +100,8 @@ export type Context = {
   now: () => Date;
   /** Cryptographically random bytes as hexadecimal digits. */
   randomHex: (digits: number) => string;
+  /** What listens on this host, on all ports or on these, as far as this user may see. */
+  hostListeners: (ports?: ReadonlySet<number>) => Promise<PortOwner[]>;
   /** Whether a TCP port answers, before the deadline. */
   reach: (options: { address: string; port: number; timeoutMs: number; signal: AbortSignal }) => Promise<boolean>;
 };

@@ -1,4 +1,5 @@
 // Holds on to a running VM: its channel, and a watch on its shim that tells of reboots and of the end.
+import { followPorts } from "../guest/follow-ports.ts";
 import { describeUnknown } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
 import type { EndCause } from "../spec/vm.ts";
@@ -53,9 +54,15 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
     if (!isEndExpected) context.onGuestEnd(id, cause);
   };
   const watching = watch();
+  const ports = followPorts(channel, {
+    vm: name,
+    signal: release.signal,
+    onChange: () => context.bus.publish({ type: "vm.changed", vm: name, id, fields: ["ports"] }),
+  });
   return {
     shim,
     channel,
+    ports,
     watching,
     hasSpoken: () => hasSpoken,
     isEnding: () => guestSays !== null || isEndExpected,

@@ -6,6 +6,7 @@ import { openGuestChannel } from "../guest/channel.ts";
 import { followDnsJournal } from "../host/dns-setup.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
+import { readHostListeners } from "../host/listeners.ts";
 import { readLockPid, tryLockFile } from "../host/lock.ts";
 import { findNative } from "../host/native.ts";
 import type { RootLaunch } from "../host/root-launch.ts";
@@ -27,6 +28,7 @@ import { accessHandlers } from "./handlers/access.ts";
 import { dnsHandlers } from "./handlers/dns.ts";
 import { imageHandlers } from "./handlers/image.ts";
 import { insideHandlers } from "./handlers/inside.ts";
+import { portHandlers } from "./handlers/ports.ts";
 import { openGuestStream, streamHandlers, streamSocketPath } from "./handlers/streams.ts";
 import { systemHandlers } from "./handlers/system.ts";
 import { vmHandlers } from "./handlers/vm.ts";
@@ -137,6 +139,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     clock: () => performance.now(),
     now: () => new Date(),
     randomHex,
+    hostListeners: readHostListeners,
     reach,
   };
 
@@ -149,6 +152,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   const vms = { ...vmHandlers(context), ...accessHandlers(context), ...insideHandlers(context) };
   const handlers: Handlers = {
     ...vms,
+    ...portHandlers(context),
     ...streamHandlers(context),
     ...imageHandlers(context),
     ...dnsHandlers(context),

@@ -123,6 +123,7 @@ export const serveRpc = (options: ServerOptions): RpcServer => {
 const idle = new Set<MethodName>([
   "events.subscribe",
   "vm.logs",
+  "vm.ports",
   "system.hello",
   "system.status",
   "system.stop",

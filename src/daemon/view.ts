@@ -16,6 +16,7 @@ export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> =>
     isNamed: context.names.isWired(),
     vmmReason: record.runtime.vmmReason ?? context.vmmReason(record.spec.vmm),
     clock: context.clocks.reading(record.id),
+    ports: context.live.get(record.id)?.ports.current() ?? [],
   });
 };
 

@@ -1,6 +1,7 @@
 // What a VM is: the stored, versioned spec, what is known while it runs, and the object people see.
 import { z } from "zod";
 import { Labels, Mac, VmId, VmName } from "./names.ts";
+import { GuestPort } from "./ports.ts";
 
 /** The one list of VMMs, the preferred first; everything else that knows one by name lives in vmm/, bundle/ and doctor/. */
 export const VmmName = z.enum(["firecracker", "qemu"]);
@@ -156,6 +157,7 @@ export const Vm = z.object({
   diskUsedMiB: z.number().int().nullable().describe("what the root disk really occupies on this host, MiB"),
   network: NetworkMode,
   addresses: z.array(Address),
+  ports: z.array(GuestPort).describe("what listens in the guest; none while it does not run"),
   hostname: z.string(),
   fqdn: z.string(),
   isFoundByName: z.boolean().describe("programs of this host find it by its fqdn: banger dns setup was done"),

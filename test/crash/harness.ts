@@ -185,6 +185,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     clock: () => performance.now(),
     now: () => new Date(),
     randomHex,
+    hostListeners: async () => [],
     reach: async () => true,
   };
   await recover(context);

@@ -1,5 +1,6 @@
 // What the real helper tells of listeners and processes: true of this machine, and told as it changes.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { type GuestChannel, openGuestChannel } from "../../src/guest/channel.ts";
 import { type GuestListener, readListeners, readStatus, watchListeners } from "../../src/guest/reports.ts";
 import { buildProblem, type RealHelper, startRealHelper, until } from "./real-helper.ts";
@@ -13,11 +14,12 @@ describe.skipIf(problem !== null)(`reports${problem === null ? "" : ` (skipped: 
   beforeAll(async () => {
     helper = await startRealHelper();
     channel = openGuestChannel({ kind: "stream-socket", path: helper.path }, { vm: "web" });
-    await channel.ready({ timeoutMs: 5_000 });
-  });
+    await channel.ready({ timeoutMs: 30_000 });
+    // The helper is compiled first, and a machine may be busy.
+  }, 60_000);
   afterAll(async () => {
-    channel.close();
-    await helper.stop();
+    channel?.close();
+    await helper?.stop();
   });
 
   test("a listener is told with its address, its process and its name", async () => {
@@ -30,7 +32,12 @@ describe.skipIf(problem !== null)(`reports${problem === null ? "" : ` (skipped: 
       pid: process.pid,
       uid: process.getuid?.() ?? 0,
     });
-    expect(listeners.find(({ port }) => port === six.port)).toMatchObject({ protocol: "tcp6", address: "::1" });
+    expect(listeners.find(({ port }) => port === six.port)).toMatchObject({
+      protocol: "tcp6",
+      address: "::1",
+      pid: process.pid,
+      name: readFileSync("/proc/self/comm", "utf8").trim(),
+    });
     four.stop();
     six.stop();
   });

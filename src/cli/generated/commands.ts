@@ -28,6 +28,7 @@ export type CommandMethod =
   | "vm.ping"
   | "vm.activity"
   | "vm.clock"
+  | "vm.ports"
   | "image.build"
   | "image.register"
   | "image.list"
@@ -982,6 +983,46 @@ export const generatedCommands: readonly CommandData[] = [
     isMulti: true,
     hasEvents: false,
     isCancellable: false,
+  },
+  {
+    name: "vm.ports",
+    path: ["vm", "ports"],
+    aliases: [["ports"]],
+    summary: "List what listens in a VM, and how it is reached",
+    description:
+      "The helper in the guest tells of TCP sockets with the process that holds them. What listens on the guest's loopback is reached from inside alone.",
+    examples: [
+      {
+        command: "banger vm ports web",
+        shows: "ports, processes, and what to type to reach them",
+      },
+      {
+        command: "banger vm ports --watch web",
+        shows: "the same whenever it changes, until Ctrl-C",
+      },
+    ],
+    flags: [
+      {
+        field: "watch",
+        kind: "boolean",
+        description: "stay, and print the list again whenever it changes",
+        isRequired: false,
+        letter: "w",
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: true,
   },
   {
     name: "image.build",

@@ -3,6 +3,7 @@ import type { EventOf } from "../../spec/rpc/contract.ts";
 import { sanitize } from "../../spec/sanitize.ts";
 import { formatMs } from "../format.ts";
 import type { Paint } from "../paint.ts";
+import { renderPorts } from "./ports.ts";
 import type { ViewContext } from "./views.ts";
 
 type Change = EventOf<"events.subscribe">["event"];
@@ -35,7 +36,7 @@ const describeChange = (event: Change, paint: Paint): string => {
 };
 
 type StreamViews = {
-  [Name in "vm.logs" | "events.subscribe"]: (context: ViewContext) => (event: EventOf<Name>) => string;
+  [Name in "vm.logs" | "vm.ports" | "events.subscribe"]: (context: ViewContext) => (event: EventOf<Name>) => string;
 };
 
 export const streamViews: StreamViews = {
@@ -44,6 +45,10 @@ export const streamViews: StreamViews = {
     const text = sanitize(event.text);
     return text.endsWith("\n") ? text : `${text}\n`;
   },
+  "vm.ports":
+    ({ paint }) =>
+    (list) =>
+      `${renderPorts(list, paint)}\n`,
   "events.subscribe":
     ({ paint }) =>
     ({ at, event }) =>

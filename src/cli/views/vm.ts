@@ -5,6 +5,7 @@ import type { Address, ClockReading, Vm, VmState } from "../../spec/vm.ts";
 import { formatAgo, formatMiB, formatMs, formatSeconds, formatSince, formatSkew } from "../format.ts";
 import type { Paint } from "../paint.ts";
 import { renderFacts, renderTable } from "../table.ts";
+import { renderPorts } from "./ports.ts";
 import type { ViewContext, ViewsOf, VmMethod } from "./views.ts";
 
 const paintState = (state: VmState, paint: Paint): string => {
@@ -71,6 +72,14 @@ const nameOnHost = (vm: Vm): string | null => {
 /** What people here type to reach it: its name once that works everywhere, else its address. */
 const reachedAt = (vm: Vm): string | null => (vm.isFoundByName ? vm.fqdn : addressOf(vm.addresses));
 
+/** Ports that are reached from outside the guest, with what listens there. */
+const spellPorts = (ports: Vm["ports"]): string => {
+  const told = new Map(
+    ports.filter(({ scope }) => scope !== "loopback").map(({ port, process }) => [port, process ?? "-"]),
+  );
+  return [...told].map(([port, process]) => `${port} ${sanitize(process)}`).join(", ");
+};
+
 const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
   renderFacts(
     [
@@ -80,6 +89,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Address", vm.addresses.map(({ address, side }) => `${address} (${side})`).join(", ")],
       ["Hostname", vm.hostname],
       ["DNS name", nameOnHost(vm)],
+      ["Ports", spellPorts(vm.ports)],
       ["User", vm.user],
       ["vCPUs", String(vm.vcpus)],
       ["Memory", formatMiB(vm.memoryMiB)],
@@ -201,6 +211,7 @@ export const vmViews: ViewsOf<VmMethod> = {
   "vm.label": (vm) => `${vm.name} ${pairs(vm.labels) === "" ? "has no labels" : `has ${pairs(vm.labels)}`}\n`,
   "vm.logs": () => "",
   "vm.stats": (one, context) => renderStats([one], context),
+  "vm.ports": (list, { paint }) => renderPorts(list, paint),
   "vm.why-slow": renderWhySlow,
   "vm.activity": renderActivity,
   "vm.clock": ({ name, wasMs, skewMs }) =>

@@ -13,7 +13,11 @@ const READY_TIMEOUT_MS = 3000;
 export const streamSocketPath = (context: Context): string => `${dirname(context.paths.socket)}/${STREAM_SOCKET_NAME}`;
 
 /** A running VM whose helper serves this kind. Errors: vm.not_found, vm.ambiguous, vm.wrong_state, guest.not_ready, guest.too_old. */
-const findServing = async (context: Context, vm: string, kind: string): Promise<{ record: VmRecord; live: LiveVm }> => {
+export const findServing = async (
+  context: Context,
+  vm: string,
+  kind: string,
+): Promise<{ record: VmRecord; live: LiveVm }> => {
   const record = findVm(context, vm);
   const { name } = record.spec;
   if (record.state !== "running")

@@ -4,6 +4,7 @@ import { dnsMethods } from "./dns.ts";
 import { imageMethods } from "./image.ts";
 import { insideMethods } from "./inside.ts";
 import type { Method } from "./method.ts";
+import { portMethods } from "./ports.ts";
 import { systemMethods } from "./system.ts";
 import { vmMethods } from "./vm.ts";
 
@@ -11,6 +12,7 @@ export const contract = {
   ...systemMethods,
   ...vmMethods,
   ...insideMethods,
+  ...portMethods,
   ...imageMethods,
   ...dnsMethods,
 };

@@ -28,6 +28,14 @@ const networkOf = (vm: Vm): string => {
   return [...new Set(addresses), vm.fqdn, vm.network].join("  ");
 };
 
+/** What is reached from outside the guest comes first. */
+const portsOf = (vm: Vm): string =>
+  [...vm.ports]
+    .sort((one, other) => Number(one.scope === "loopback") - Number(other.scope === "loopback"))
+    .map(({ port, process, scope }) => `${port} ${process ?? "-"}${scope === "loopback" ? " (inside)" : ""}`)
+    .filter((text, at, all) => all.indexOf(text) === at)
+    .join("  ");
+
 const failureLines = (vm: Vm, width: number): Line[] => {
   const { lastError } = vm;
   if (!lastError) return [];
@@ -63,6 +71,7 @@ const overview = (vm: Vm, model: Model, width: number): Line[] => {
     fact("Size", `${vm.vcpus} vCPU, ${formatMiB(vm.memoryMiB)} memory${used}`, width),
     fact("Disk", `${formatMiB(vm.diskUsedMiB)} used of ${formatMiB(vm.diskMiB)}`, width),
     fact("Network", networkOf(vm), width),
+    ...(vm.ports.length > 0 ? [fact("Ports", portsOf(vm), width)] : []),
     fact("Image", `${vm.image}, kernel ${vm.kernel.slice(0, 12)}`, width),
     fact("VMM", `${vmm}${vm.vmmReason ? ` (${vm.vmmReason})` : ""}`, width),
     fact("Labels", labels.length > 0 ? labels.join("  ") : "-", width),

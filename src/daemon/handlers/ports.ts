@@ -1,0 +1,61 @@
+// The methods on ports: what listens in a guest, asked at once or told as it changes.
+import { planGuestPorts, planPortRows } from "../../core/guest-ports.ts";
+import { readListeners } from "../../guest/reports.ts";
+import { fail } from "../../spec/errors.ts";
+import type { GuestPort, PortRow } from "../../spec/ports.ts";
+import type { Handlers } from "../../spec/rpc/contract.ts";
+import type { VmRecord } from "../../spec/vm.ts";
+import type { Context } from "../context.ts";
+import { hostAddressOf } from "../view.ts";
+import { findServing } from "./streams.ts";
+
+const ASK_TIMEOUT_MS = 5000;
+
+/** The rows people see, with whoever holds the same ports on this host. */
+const rowsOf = async (context: Context, record: VmRecord, ports: readonly GuestPort[]): Promise<PortRow[]> => {
+  const { spec } = record;
+  return planPortRows({
+    ports,
+    address: hostAddressOf(context, record),
+    fqdn: `${spec.hostname}.${context.config().dns.zone}`,
+    forwards: [],
+    listeners: await context.hostListeners(new Set(ports.map(({ port }) => port))),
+  });
+};
+
+export const portHandlers = (context: Context): Pick<Handlers, "vm.ports"> => ({
+  "vm.ports": async (input, call) => {
+    const { record, live } = await findServing(context, input.vm, "listen");
+    const { name } = record.spec;
+    if (!input.watch) {
+      const told = await readListeners(live.channel, { vm: name, timeoutMs: ASK_TIMEOUT_MS });
+      return { name, ports: await rowsOf(context, record, planGuestPorts(told)) };
+    }
+    let last: PortRow[] = [];
+    const tell = async () => {
+      const current = context.live.get(record.id)?.ports.current();
+      if (!current) return;
+      last = await rowsOf(context, record, current);
+      if (!call.signal.aborted) call.emit({ kind: "ports", name, ports: last });
+    };
+    await tell();
+    await new Promise<void>((resolve, reject) => {
+      const leave = (settle: () => void) => {
+        unsubscribe();
+        settle();
+      };
+      const unsubscribe = context.bus.subscribe(({ event }) => {
+        if (!("id" in event) || event.id !== record.id) return;
+        if (event.type === "vm.changed" && event.fields.includes("ports"))
+          tell().catch((error) => leave(() => reject(error)));
+        if (event.type === "vm.deleted" || (event.type === "vm.state" && event.state !== "running"))
+          leave(() =>
+            reject(fail("vm.wrong_state", { vm: name, state: "stopped", verb: "watch", needs: ["running"] })),
+          );
+      });
+      if (call.signal.aborted) leave(resolve);
+      else call.signal.addEventListener("abort", () => leave(resolve), { once: true });
+    });
+    return { name, ports: last };
+  },
+});

@@ -1,0 +1,33 @@
+// Ports: what listens in a guest, how people here reach it, what is published on this host, and who stands in the way.
+import { z } from "zod";
+
+/** A process of this host that listens; what may not be read is null. */
+export const PortOwner = z.object({
+  address: z.string().describe("what it listens on"),
+  port: z.number().int(),
+  pid: z.number().int().nullable(),
+  process: z.string().nullable(),
+});
+export type PortOwner = z.infer<typeof PortOwner>;
+
+/** A TCP socket that listens in a guest, as the helper told it. */
+export const GuestPort = z.object({
+  protocol: z.enum(["tcp", "tcp6"]),
+  address: z.string().describe("address it listens on, in the guest"),
+  port: z.number().int(),
+  scope: z
+    .enum(["any", "loopback", "address"])
+    .describe("loopback: reached from inside the guest alone; address: on the one it names"),
+  pid: z.number().int().nullable().describe("of a process in the guest that holds it"),
+  process: z.string().nullable(),
+});
+export type GuestPort = z.infer<typeof GuestPort>;
+
+/** The same, seen from this host. */
+export const PortRow = GuestPort.extend({
+  reach: z.string().nullable().describe("address:port by which it is reached from this host; null when it is not"),
+  name: z.string().nullable().describe("the same by name, where the host asks our name server"),
+  forwards: z.array(z.string()).describe("address:port of this host that lead to it"),
+  heldHere: PortOwner.nullable().describe("a process of this host that listens on the same port of its loopback"),
+});
+export type PortRow = z.infer<typeof PortRow>;
