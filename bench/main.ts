@@ -1,5 +1,5 @@
 // `make bench`: prints what docs/promises.md quotes and writes build/bench.json, with every single measurement in build/bench-raw.json.
-// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,footprint,exec leaves parts out.
+// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,footprint,exec,names leaves parts out.
 import { join, resolve } from "node:path";
 import type { Output } from "../src/spec/rpc/contract.ts";
 import { openStore } from "../src/store/store.ts";
@@ -9,6 +9,7 @@ import { benchCommandLine } from "./command-line.ts";
 import { benchExec } from "./exec.ts";
 import { openReport, renderTable, writeReport } from "./figures.ts";
 import { benchFootprint } from "./footprint.ts";
+import { benchNames } from "./names.ts";
 import { benchStart } from "./start.ts";
 
 const root = resolve(import.meta.dir, "..");
@@ -61,6 +62,13 @@ if (obstacle === null && isWanted("exec")) {
     const { metrics, raw: measured } = await benchExec(banger);
     report.metrics.push(...metrics);
     raw.exec = measured;
+  });
+}
+if (obstacle === null && isWanted("names")) {
+  await withInstance(async (banger) => {
+    const { metrics, raw: measured } = await benchNames(banger);
+    report.metrics.push(...metrics);
+    raw.names = measured;
   });
 }
 if (obstacle === null && isWanted("cli")) {

@@ -7,6 +7,7 @@ import { ask, askUdp, headerOf, opt, question, rawQuery, serve, TYPE, zoneOf } f
 
 const packets = Number(process.env.BGR_FUZZ_PACKETS ?? 200_000);
 const budgetMs = process.env.BGR_FUZZ_PACKETS ? Number.POSITIVE_INFINITY : 8000;
+const ENOUGH = 20_000;
 const seed = Number(process.env.BGR_FUZZ_SEED ?? 20261122);
 
 /** mulberry32: small, and the same packets for the same seed. */
@@ -68,11 +69,13 @@ describe(`fuzzing with seed ${seed}`, () => {
       let done = 0;
       for (; done < packets; done++) {
         // After a warm-up in which code is compiled and the heap finds its size.
-        if (done === Math.floor(packets / 4)) {
+        const isWarm = done >= packets / 4 || (done > ENOUGH / 4 && performance.now() > endMs - 0.75 * budgetMs);
+        if (rssBefore === 0 && isWarm) {
           Bun.gc(true);
           rssBefore = process.memoryUsage().rss;
         }
-        if (done % 1000 === 0 && performance.now() > endMs) break;
+        // A slow machine takes longer for what is enough, and then does no more.
+        if (done > ENOUGH && performance.now() > endMs) break;
         const packet = mutate(random);
         const zone = zones[done & 1]!;
         const startedUs = cpuUs();
@@ -87,14 +90,14 @@ describe(`fuzzing with seed ${seed}`, () => {
         }
         slowestMs = Math.max(slowestMs, (cpuUs() - startedUs) / 1000);
       }
-      expect(done).toBeGreaterThan(Math.min(packets - 1, 20_000));
+      expect(rssBefore).toBeGreaterThan(0);
       expect(Math.min(kinds.reply, kinds.silence, kinds.forward)).toBeGreaterThan(0);
       // A collection may fall into any of them; a reader that ran away would take seconds.
       expect(slowestMs).toBeLessThan(500);
       Bun.gc(true);
       expect(process.memoryUsage().rss - rssBefore).toBeLessThan(32 * 2 ** 20);
     },
-    budgetMs === Number.POSITIVE_INFINITY ? 600_000 : 20_000,
+    budgetMs === Number.POSITIVE_INFINITY ? 600_000 : 120_000,
   );
 
   test("a server that was sent 20 000 of them by UDP and TCP answers on", async () => {
@@ -115,5 +118,5 @@ describe(`fuzzing with seed ${seed}`, () => {
     noise.close();
     expect(server.stats().udpQueries).toBeGreaterThan(1000);
     await server.close();
-  }, 20_000);
+  }, 120_000);
 });
