@@ -17,12 +17,13 @@ export const askKey = (
     if (found !== undefined || isDone) resolve(found ?? fallback);
   };
   const onEnd = (): void => resolve(fallback);
-  session.terminal.err(text);
   process.on("exit", restore);
   input.setRawMode(true);
   input.on("data", onData);
   input.on("end", onEnd);
   input.resume();
+  // Last: a key that is pressed the moment it is asked for counts.
+  session.terminal.err(text);
   return promise.finally(() => {
     input.off("data", onData);
     input.off("end", onEnd);
