@@ -1,7 +1,7 @@
 // How long `banger exec VM -- true` takes, beside the same over an ssh connection that is open already, in turn, on one guest.
 import { join } from "node:path";
 import type { Output } from "../src/spec/rpc/contract.ts";
-import { BANGER, type Instance } from "../test/vm/fixture.ts";
+import { BANGER, BOOT_MS, type Instance, until } from "../test/vm/fixture.ts";
 import { type Metric, metric, metricsOf } from "./figures.ts";
 
 const ROUNDS = 40;
@@ -27,7 +27,16 @@ export const benchExec = async (banger: Instance): Promise<{ metrics: Metric[]; 
   const access = JSON.parse(await banger.ok(["ssh", "--json", "timed"])) as Output<"vm.access">;
   const master = [
     ...["ssh", "-F", "none", "-i", access.keyPath, "-l", access.user, "-o", `HostKeyAlias=${access.hostKeyAlias}`],
-    ...["-o", `UserKnownHostsFile=${access.knownHostsPath}`, "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"],
+    ...[
+      "-o",
+      `UserKnownHostsFile=${access.knownHostsPath}`,
+      "-o",
+      "IdentitiesOnly=yes",
+      "-o",
+      "LogLevel=ERROR",
+      "-o",
+      "ControlPersist=no",
+    ],
     ...["-o", `ControlPath=${join(banger.dir, "r/master")}`],
   ];
   const open = Bun.spawn(banger.beside([...master, "-M", "-N", access.address]), {
@@ -38,6 +47,19 @@ export const benchExec = async (banger: Instance): Promise<{ metrics: Metric[]; 
   });
   const bySsh = [...master, access.address, "true"];
   const byExec = [BANGER, "exec", "timed", "--", "true"];
+  // Emulated guests take seconds to let somebody in.
+  await until(
+    "the connection is open",
+    async () => {
+      const check = Bun.spawn(banger.beside([...master, "-O", "check", access.address]), {
+        stdin: "ignore",
+        stdout: "ignore",
+        stderr: "ignore",
+      });
+      return (await check.exited) === 0;
+    },
+    BOOT_MS,
+  );
   const times: { exec: number[]; ssh: number[] } = { exec: [], ssh: [] };
   try {
     for (let round = -WARM_UP; round < ROUNDS; round++) {

@@ -1,4 +1,5 @@
 // Hands the checks of the host what they look at: this daemon's own state, or, where no daemon can be started, what lies there.
+import { clockReadings } from "../core/clock-readings.ts";
 import { parseConfig, resolveConfig } from "../core/config.ts";
 import { type InstancePaths, planBasePaths, planPaths, planRuntimeDir } from "../core/paths.ts";
 import type { DoctorPorts, ImageState } from "../doctor/facts.ts";
@@ -85,6 +86,10 @@ const portsOfDaemon = (context: Context, probe: (name: VmmName) => Promise<VmmPr
       current: context.subnet.known(),
       hasRunning: store.vms.all().some(({ state }) => state !== "stopped" && state !== "creating"),
     },
+    guestClocks: () =>
+      clockReadings(
+        store.vms.all().map(({ id, spec, state }) => ({ name: spec.name, state, clock: context.clocks.reading(id) })),
+      ),
     vmmPids: () =>
       store.vms
         .all()
@@ -199,6 +204,7 @@ export const checkWithoutDaemon = async (options: {
     images: async () => (known && images ? imageStates(known, images) : []),
     openDatabase: checkDatabase(paths.database),
     subnet: { current: known?.meta.get("network.subnet") ?? null, hasRunning: false },
+    guestClocks: () => [],
     vmmPids: () => [],
     daemon: failure ? { failure: configFailure ?? asFailure(failure, paths.socket) } : null,
     dns: null,

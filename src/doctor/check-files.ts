@@ -112,4 +112,18 @@ export const fileChecks = [
         : warning("the clock is not kept by the network", { repairs: [["sudo", "timedatectl", "set-ntp", "true"]] });
     },
   }),
+  check({
+    id: "guest-clocks",
+    why: "certificates, tokens and builds in a guest go wrong when its clock does",
+    needs: ["guestClocks"],
+    decide: ({ guestClocks }) => {
+      if (guestClocks.length === 0) return skipped("no running VM's clock was measured yet");
+      const off = guestClocks.filter(({ isOff }) => isOff);
+      if (off.length === 0) return ok(`${guestClocks.map(({ vm }) => vm).join(", ")} have the time of this host`);
+      return off.map(({ vm, sentence, fix }) => ({
+        ...warning(sentence, fix === null ? {} : { fix }),
+        id: `guest-clocks:${vm}`,
+      }));
+    },
+  }),
 ];

@@ -1,5 +1,6 @@
 // What the checks decide on, and the ports by which it is looked up: each fact is gathered alone, only when a check needs it.
 
+import type { ClockFinding } from "../core/clock-readings.ts";
 import type { HostRoute } from "../core/net-routes.ts";
 import type { InstancePaths } from "../core/paths.ts";
 import type { Host, HostFacts } from "../host/host.ts";
@@ -86,6 +87,8 @@ export type DoctorFacts = {
   disk: { path: string; freeMiB: number };
   clone: { path: string; method: "reflink" | "sparse" | null };
   clock: { synchronised: boolean | null };
+  /** Of running VMs, as far as their clocks were measured. */
+  guestClocks: readonly ClockFinding[];
   directories: { failures: readonly BangerError[]; count: number; runtimeDir: string };
   database: { path: string; exists: boolean; failure: BangerError | null };
   images: readonly ImageState[];
@@ -119,6 +122,7 @@ export type DoctorPorts = {
   /** Throws what keeps the records from being opened. */
   openDatabase: () => void;
   subnet: { current: string | null; hasRunning: boolean };
+  guestClocks: () => readonly ClockFinding[];
   vmmPids: () => readonly { name: string; pid: number }[];
   daemon: DoctorFacts["daemon"];
   /** How the daemon's name server stands; null where no daemon runs. */

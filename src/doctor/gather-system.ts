@@ -114,6 +114,7 @@ type SystemFacts =
   | "userNamespace"
   | "subordinateIds"
   | "clock"
+  | "guestClocks"
   | "vmmProcesses";
 
 const nameOf = async ({ host }: DoctorPorts) => {
@@ -125,6 +126,7 @@ export const gatherSystem: Pick<Gatherers, SystemFacts> = {
   user: nameOf,
   mode: async ({ config }) => config.network.mode ?? "bridge",
   daemon: async ({ daemon }) => daemon,
+  guestClocks: async ({ guestClocks }) => guestClocks(),
   kvm: async () => {
     const cpu = await readText("/proc/cpuinfo");
     const flags = new Set((/^flags\s*:(.*)$/m.exec(cpu)?.[1] ?? "").trim().split(" "));

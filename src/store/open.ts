@@ -75,6 +75,8 @@ const keepPrivate = (path: string): void => {
 const inspect = (path: string): number => {
   const connection = connect(path, { readOnly: true });
   try {
+    // One look: another process may be making the very first schema between two of these questions.
+    connection.exec("BEGIN");
     const version = Number(connection.pragma("user_version"));
     const isEmpty = connection.rows("SELECT 1 FROM sqlite_schema LIMIT 1").length === 0;
     if (isEmpty && version === 0) return 0;
@@ -85,6 +87,7 @@ const inspect = (path: string): number => {
     if (damage !== null) throw fail("store.corrupt", { path, detail: damage });
     return version;
   } finally {
+    if (connection.isInTransaction()) connection.exec("ROLLBACK");
     connection.close();
   }
 };
