@@ -93,7 +93,7 @@ export const headerOf = (bytes: Uint8Array): Header => {
 };
 
 /** Resolves with what `promise` gives, or rejects after so long: no test hangs. */
-export const within = async <Value>(promise: Promise<Value>, waitMs = 5000): Promise<Value> => {
+export const within = async <Value>(promise: Promise<Value>, waitMs = 25_000): Promise<Value> => {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`nothing within ${waitMs} ms`)), waitMs);
@@ -102,7 +102,7 @@ export const within = async <Value>(promise: Promise<Value>, waitMs = 5000): Pro
 };
 
 /** Waits until a condition holds, looking again every 5 ms. */
-export const until = async (condition: () => boolean | Promise<boolean>, waitMs = 5000): Promise<void> => {
+export const until = async (condition: () => boolean | Promise<boolean>, waitMs = 25_000): Promise<void> => {
   const endMs = performance.now() + waitMs;
   while (!(await condition())) {
     if (performance.now() > endMs) throw new Error(`not within ${waitMs} ms: ${condition}`);

@@ -30,7 +30,7 @@ describe("a resolver", () => {
 
   test("that is silent is followed by the next", async () => {
     const [first, second] = [await upstream(silent), await upstream(answering)];
-    const server = await guestServer({ upstreams: () => [first, second], ...quick });
+    const server = await guestServer({ upstreams: () => [first, second], attemptMs: 60, deadlineMs: 20_000 });
     expect([await rcodeOf(server), await rcodeOf(server, askTcp)]).toEqual([0, 0]);
   });
 
@@ -38,10 +38,9 @@ describe("a resolver", () => {
     const gone = await upstream(silent);
     gone.close();
     const second = await upstream(answering);
-    const server = await guestServer({ upstreams: () => [gone, second], attemptMs: 4000, deadlineMs: 4500 });
-    const startedMs = performance.now();
+    const server = await guestServer({ upstreams: () => [gone, second], attemptMs: 60_000, deadlineMs: 70_000 });
+    // Whoever waited for the first would wait longer than a test may.
     expect([await rcodeOf(server), await rcodeOf(server, askTcp)]).toEqual([0, 0]);
-    expect(performance.now() - startedMs).toBeLessThan(2000);
   });
 
   test("that says SERVFAIL or REFUSED is followed by the next, and is believed when it is the last", async () => {
@@ -63,7 +62,7 @@ describe("a resolver", () => {
   test("that is slow is still heard after the next was asked", async () => {
     const slow = await upstream(silent);
     const next = await upstream(silent);
-    const forwarder = keep(openForwarder({ upstreams: () => [slow, next], attemptMs: 50, deadlineMs: 3000 }));
+    const forwarder = keep(openForwarder({ upstreams: () => [slow, next], attemptMs: 50, deadlineMs: 20_000 }));
     const answered = forwarder.ask({ query: ask("example.com"), transport: "udp", client: "g" });
     await until(() => next.seen.length === 1);
     const { query, port } = slow.seen[0]!;
@@ -77,9 +76,7 @@ describe("a resolver", () => {
     const [answer] = await askUdp(server.port, [query]);
     expect(headerOf(answer!)).toMatchObject({ id: 0x1234, rcode: 2, counts: [1, 0, 0, 1] });
     const mute = await upstream(silent);
-    const startedMs = performance.now();
     expect(await rcodeOf(await guestServer({ upstreams: () => [mute], ...quick }))).toBe(2);
-    expect(performance.now() - startedMs).toBeLessThan(2000);
   });
 
   const lies: [string, Behaviour][] = [
@@ -95,7 +92,7 @@ describe("a resolver", () => {
   for (const [what, lie] of lies) {
     test(`that sends an answer ${what} is waited on until the true one comes`, async () => {
       const liar = await upstream((query, from) => [...lie(query, from), addressed(query)]);
-      const server = await guestServer({ upstreams: () => [liar], attemptMs: 1000, deadlineMs: 2000 });
+      const server = await guestServer({ upstreams: () => [liar], attemptMs: 10_000, deadlineMs: 20_000 });
       const [answer] = await askUdp(server.port, [ask("example.com")]);
       expect(lastOctet(answer!)).toBe(7);
     });
