@@ -147,6 +147,7 @@ static int serve(int count, char **words)
         relay_sweep();
         listener_resume();
     }
+    relay_drop(0);
     control_close();
     return 0;
 }

@@ -139,6 +139,11 @@ static bool pump(struct direction *direction, int64_t *moved_ms)
     return true;
 }
 
+static bool has_hung_up(const struct side *side)
+{
+    return !side->source.is_added && side->source.events == EPOLLHUP;
+}
+
 /* A side that has both ended and been told so can only hang up, again and again: it is not asked any more. */
 static bool ask(struct side *side, const struct direction *out, const struct direction *in)
 {
@@ -148,9 +153,9 @@ static bool ask(struct side *side, const struct direction *out, const struct dir
         return true;
     }
     if (!out->has_ended && out->pending == 0) wanted |= EPOLLIN;
-    if (in->pending > 0) wanted |= EPOLLOUT;
-    /* After a hang-up nothing new comes: what is left is read whenever the other side takes some. */
-    if (!side->source.is_added && side->source.events == EPOLLHUP) return true;
+    /* After a hang-up nothing new comes, and it is not asked: what is left is read whenever this side takes some. */
+    if (in->pending > 0 || (has_hung_up(in->from) && !in->has_ended)) wanted |= EPOLLOUT;
+    if (has_hung_up(side)) return true;
     return loop_ask(&side->source, wanted);
 }
 
@@ -244,7 +249,7 @@ void relay_begin(int client, const struct endpoint *target, unsigned listener)
 void relay_drop(unsigned listener)
 {
     for (unsigned i = 0; i < limits.connections; i++)
-        if (connections[i].is_used && connections[i].listener == listener) end(&connections[i], true);
+        if (connections[i].is_used && (listener == 0 || connections[i].listener == listener)) end(&connections[i], true);
 }
 
 void relay_sweep(void)

@@ -20,7 +20,8 @@ bool relay_has_room(void);
 unsigned relay_count(unsigned listener); /* listener 0: all */
 /* Takes the client's descriptor; it is closed when the target cannot be reached. */
 void relay_begin(int client, const struct endpoint *target, unsigned listener);
-void relay_drop(unsigned listener);
+/* Resets them, so that nobody takes a part for the whole. */
+void relay_drop(unsigned listener); /* listener 0: all */
 /* Ends what has been idle too long. */
 void relay_sweep(void);
 

@@ -41,7 +41,9 @@ const streams: ReadonlySet<string> = new Set<CommandMethod>(["vm.logs", "events.
 
 /** Methods that are such a stream when they are asked so. */
 const isStream = (name: string, input: Readonly<Record<string, unknown>>): boolean =>
-  streams.has(name) || (name === "vm.ports" && input.watch === true);
+  streams.has(name) ||
+  (name === "vm.ports" && input.watch === true) ||
+  (name === "vm.forward" && input.forward !== undefined && input.keep !== true && input.list !== true);
 
 /** Exit codes that say something although nothing failed. */
 const exitCodeFor = (name: CommandMethod, output: unknown): number =>

@@ -85,6 +85,7 @@ export const planSpec = (wish: CreateWish, facts: CreateFacts): VmSpec => {
     labels: { ...wish.labels },
     hasUserData: wish.hasUserData,
     hasWildcardName: wish.hasWildcardName,
+    forwards: [],
   };
 };
 

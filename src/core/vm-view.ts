@@ -1,6 +1,6 @@
 // Turns a record and what is known of the host into the VM object that people and programs see.
 
-import type { GuestPort } from "../spec/ports.ts";
+import type { ForwardRow, GuestPort } from "../spec/ports.ts";
 import type { Address, ClockReading, Vm, VmRecord } from "../spec/vm.ts";
 import { addressOf } from "./net-plan.ts";
 
@@ -15,6 +15,8 @@ export type ViewFacts = {
   isNamed: boolean;
   /** What its helper says that listens in it. */
   ports: readonly GuestPort[];
+  /** What of this host leads to it. */
+  forwards: readonly ForwardRow[];
 };
 
 /** The addresses of a VM: in bridge mode people reach it by the guest's own address. */
@@ -50,6 +52,7 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     network: spec.networks[0]?.mode ?? "bridge",
     addresses: addressesOf(record, facts.subnet),
     ports: [...facts.ports],
+    forwards: [...facts.forwards],
     hostname: spec.hostname,
     fqdn: `${spec.hostname}.${facts.zone}`,
     isFoundByName: facts.isNamed && record.state === "running",

@@ -19,6 +19,7 @@ import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
 import type { EventBus } from "./bus.ts";
 import type { ClockKeeper } from "./clocks.ts";
 import type { NameService } from "./names.ts";
+import type { PortKeeper } from "./publish.ts";
 import type { SubnetKeeper } from "./subnet.ts";
 
 export type ShimPort = {
@@ -79,6 +80,7 @@ export type Context = {
   openChannel: (address: ChannelAddress, options: { vm: string }) => GuestChannel;
   network: Network;
   subnet: SubnetKeeper;
+  ports: PortKeeper;
   names: NameService;
   clocks: ClockKeeper;
   images: ImageService;

@@ -35,6 +35,7 @@ import { vmHandlers } from "./handlers/vm.ts";
 import { openLog } from "./log.ts";
 import { openNameService } from "./names.ts";
 import { onGuestEnd } from "./operate.ts";
+import { createPortKeeper } from "./publish.ts";
 import { reach } from "./reach.ts";
 import { recover } from "./recover.ts";
 import { serveRpc } from "./server.ts";
@@ -108,7 +109,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     program: bundle.program,
   });
 
-  const context: Context = {
+  const parts: Omit<Context, "ports"> = {
     paths,
     ...options,
     startedAt: new Date(),
@@ -142,6 +143,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     hostListeners: readHostListeners,
     reach,
   };
+  const context: Context = { ...parts, ports: createPortKeeper(parts) };
 
   await images.recover();
   await recover(context);
@@ -195,6 +197,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   while (server.busy().length > 0 && performance.now() < until) await Bun.sleep(DRAIN_POLL_MS);
   await server.stop();
   for (const live of context.live.values()) live.letGo();
+  context.ports.close();
   await names.close();
   await host.close();
   store.close();

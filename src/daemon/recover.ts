@@ -129,6 +129,9 @@ const carryOut = async (context: Context, record: VmRecord, recovery: Recovery):
       const plan = StartPlan.parse(operation.plan);
       live.set(record.id, openLive(context, plan));
       await names.publish(plan);
+      await context.ports
+        .publish(plan)
+        .catch((error) => context.log.warn("ports were not published", { detail: describeUnknown(error) }));
       const identity = await live.get(record.id)?.shim.hello();
       if (identity) {
         const { pid, startTicks, bootId } = identity;

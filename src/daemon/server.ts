@@ -124,6 +124,7 @@ const idle = new Set<MethodName>([
   "events.subscribe",
   "vm.logs",
   "vm.ports",
+  "vm.forward",
   "system.hello",
   "system.status",
   "system.stop",

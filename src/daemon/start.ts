@@ -122,6 +122,11 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
       run: async () => names.publish(plan),
       undo: async () => names.withdraw(plan),
     },
+    {
+      name: "ports.publish",
+      run: () => context.ports.publish(plan),
+      undo: () => context.ports.withdraw(plan),
+    },
   ];
 };
 

@@ -4,6 +4,7 @@ import { planVmPaths } from "../core/paths.ts";
 import { addressesOf, renderVm } from "../core/vm-view.ts";
 import type { Vm, VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
+import { forwardRowsOf } from "./forward-rows.ts";
 
 /** The VM as people and programs see it; asking for the disk's real use is one stat(2). */
 export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> => {
@@ -17,6 +18,7 @@ export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> =>
     vmmReason: record.runtime.vmmReason ?? context.vmmReason(record.spec.vmm),
     clock: context.clocks.reading(record.id),
     ports: context.live.get(record.id)?.ports.current() ?? [],
+    forwards: forwardRowsOf(context, record),
   });
 };
 

@@ -2,6 +2,7 @@
 import type { HostRoute } from "../core/net-routes.ts";
 import type { HostOp, NetInventory, PrivLogEntry } from "../spec/host-op.ts";
 import type { ProcessProof } from "../spec/vm.ts";
+import type { ProxyPort } from "./proxy.ts";
 import type { ShimControl, ShimIdentity, ShimLaunch, ShimStatus } from "./shim.ts";
 
 /** Everything that banger does to or learns from the machine it runs on. FakeHost (test/fakes) is the other implementation. */
@@ -9,6 +10,7 @@ export type Host = {
   root: RootPort;
   files: FilePort;
   processes: ProcessPort;
+  proxies: ProxyPort;
   /** What this machine is; read anew on each call, because routes and resolvers change. */
   facts(): Promise<HostFacts>;
   /** Ends the privileged helper. VMs and their shims are not touched. */

@@ -6,6 +6,7 @@ import { runCommand } from "./command.ts";
 import { readFacts } from "./facts.ts";
 import { createFiles } from "./files.ts";
 import type { Host, PrivLogSink } from "./host.ts";
+import { proxies } from "./proxy.ts";
 import { createRootClient } from "./root-client.ts";
 import { INSTALLED_HELPER, planRootLaunch, type RootLaunch, readComponents } from "./root-launch.ts";
 import { connectShim, identifyProcess, launchShim, proveProcess, readShimStatus } from "./shim.ts";
@@ -46,6 +47,7 @@ export const openHost = ({ paths, privLog, planLaunch = findRootLaunch }: LinuxH
       connectShim,
       readShimStatus,
     },
+    proxies,
     facts: readFacts,
     close: () => root.close(),
   };

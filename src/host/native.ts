@@ -6,6 +6,8 @@ import { basename, dirname, resolve } from "node:path";
 export type NativePaths = {
   /** banger-shim */
   shim: string;
+  /** banger-proxy */
+  proxy: string;
   /** banger-tsc */
   tsc: string;
   /** Directory with init, initramfs-init and banger-vsock-pingd. */
@@ -27,6 +29,7 @@ export const findNative = (bundleDir?: string): NativePaths => {
   const scripts = [`${lib}/images`, `${sourceRoot}/images`].find((path) => existsSync(`${path}/customize.sh`));
   return {
     shim: `${lib}/banger-shim`,
+    proxy: `${lib}/banger-proxy`,
     tsc: `${lib}/banger-tsc`,
     guestHelpers: `${lib}/guest`,
     imageScripts: scripts ?? `${lib}/images`,

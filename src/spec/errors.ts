@@ -92,6 +92,44 @@ export const errors = {
           : `banger show ${vm}`,
     exit: EXIT.conflict,
   }),
+  "port.taken": entry<{
+    vm: string;
+    address: string;
+    port: number;
+    guestPort: number;
+    owner: string | null;
+    free: number;
+  }>({
+    message: ({ address, port, owner }) =>
+      `Port ${port} of ${address} is taken${owner === null ? " by a process that is not yours to see" : ` by ${owner}`}.`,
+    fix: ({ vm, free, guestPort }) => `banger vm forward ${vm} ${free}:${guestPort}`,
+    exit: EXIT.conflict,
+  }),
+  "port.privileged": entry<{ port: number; limit: number }>({
+    message: ({ port, limit }) => `Port ${port} is below ${limit}, where this host lets only root listen.`,
+    fix: ({ port }) => `sudo sysctl -w net.ipv4.ip_unprivileged_port_start=${port}`,
+    exit: EXIT.host,
+  }),
+  "port.no_address": entry<{ address: string }>({
+    message: ({ address }) => `This host has no address ${address}.`,
+    fix: () => "ip -brief address",
+    exit: EXIT.usage,
+  }),
+  "port.failed": entry<{ address: string; port: number; detail: string }>({
+    message: ({ address, port, detail }) => `Port ${port} of ${address} could not be opened: ${detail}`,
+    exit: EXIT.host,
+  }),
+  "forward.not_loopback": entry<{ address: string; hostPort: number; guestPort: number }>({
+    message: ({ address }) => `${address} is reached from other machines, and that has to be asked for.`,
+    fix: ({ address, hostPort, guestPort }) => `add --bind ${address}, with ${hostPort}:${guestPort}`,
+    exit: EXIT.usage,
+  }),
+  "forward.not_found": entry<{ vm: string; port: string; known: readonly string[] }>({
+    message: ({ vm, port, known }) =>
+      `${vm} has no kept forward of port ${port}${known.length > 0 ? `, but of ${list(known)}` : ""}.`,
+    fix: ({ vm }) => `banger vm forward --list ${vm}`,
+    exit: EXIT.notFound,
+  }),
   "vm.running": entry<{ vm: string }>({
     message: ({ vm }) => `${vm} is running.`,
     fix: ({ vm }) => `banger rm --force ${vm}   # stops it first`,

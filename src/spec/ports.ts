@@ -31,3 +31,19 @@ export const PortRow = GuestPort.extend({
   heldHere: PortOwner.nullable().describe("a process of this host that listens on the same port of its loopback"),
 });
 export type PortRow = z.infer<typeof PortRow>;
+
+/** A port of this host that leads to one of a guest. */
+export const Forward = z.object({
+  address: z.union([z.ipv4(), z.ipv6()]).describe("address of this host; loopback unless something else was asked for"),
+  hostPort: z.number().int().min(1).max(65_535),
+  guestPort: z.number().int().min(1).max(65_535),
+});
+export type Forward = z.infer<typeof Forward>;
+
+export const ForwardRow = Forward.extend({
+  isKept: z.boolean().describe("a property of the VM, at each of its starts; otherwise as long as its command runs"),
+  state: z.enum(["published", "blocked", "waiting"]).describe("waiting: for the VM to run"),
+  blockedBy: PortOwner.nullable().describe("who listens there instead, as far as this user may see"),
+  detail: z.string().nullable().describe("why it is blocked"),
+});
+export type ForwardRow = z.infer<typeof ForwardRow>;

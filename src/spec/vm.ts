@@ -1,7 +1,7 @@
 // What a VM is: the stored, versioned spec, what is known while it runs, and the object people see.
 import { z } from "zod";
 import { Labels, Mac, VmId, VmName } from "./names.ts";
-import { GuestPort } from "./ports.ts";
+import { Forward, ForwardRow, GuestPort } from "./ports.ts";
 
 /** The one list of VMMs, the preferred first; everything else that knows one by name lives in vmm/, bundle/ and doctor/. */
 export const VmmName = z.enum(["firecracker", "qemu"]);
@@ -83,6 +83,7 @@ export const VmSpec = z.object({
   labels: Labels,
   hasUserData: z.boolean(),
   hasWildcardName: z.boolean().default(false).describe("every name below the VM's own leads to it too"),
+  forwards: z.array(Forward).default([]).describe("ports of this host that lead to it whenever it runs"),
 });
 export type VmSpec = z.infer<typeof VmSpec>;
 
@@ -158,6 +159,7 @@ export const Vm = z.object({
   network: NetworkMode,
   addresses: z.array(Address),
   ports: z.array(GuestPort).describe("what listens in the guest; none while it does not run"),
+  forwards: z.array(ForwardRow).describe("ports of this host that lead to it"),
   hostname: z.string(),
   fqdn: z.string(),
   isFoundByName: z.boolean().describe("programs of this host find it by its fqdn: banger dns setup was done"),

@@ -46,7 +46,8 @@ export type FakeDaemon = {
 type Request = { id: number; method: string; params: never };
 
 const streaming = new Set(["vm.create", "vm.start", "vm.stop", "vm.restart", "vm.kill", "vm.delete", "vm.logs"]);
-for (const method of ["vm.ports", "image.build", "image.register", "events.subscribe"]) streaming.add(method);
+for (const method of ["vm.ports", "vm.forward", "image.build", "image.register", "events.subscribe"])
+  streaming.add(method);
 
 const errorOf = (id: number, error: unknown) => {
   const report = reportOf(error);
@@ -172,6 +173,7 @@ export const vm = (over: Partial<Vm> = {}): Vm => ({
   lastEnd: null,
   lastError: null,
   ports: [],
+  forwards: [],
   pendingRestart: false,
   clock: null,
   ...over,

@@ -1,5 +1,6 @@
 // What listens in a guest and on the host, as pure decisions: scopes, ways to reach it, the kernel's tables.
 import { describe, expect, test } from "bun:test";
+import { doForwardsClash, parseForward, planRoutes } from "../../src/core/forwards.ts";
 import { findHolder, planGuestPorts, planPortRows } from "../../src/core/guest-ports.ts";
 import { parseListeners, suggestPort } from "../../src/core/proc-listeners.ts";
 
@@ -97,5 +98,43 @@ describe("the kernel's tables", () => {
     expect(suggestPort(8080, new Set([8080, 8081]))).toBe(8082);
     expect(suggestPort(80, new Set([80]))).toBe(8080);
     expect(suggestPort(65_535, new Set([65_535, 1024]))).toBe(1025);
+  });
+});
+
+describe("forwards", () => {
+  test("are written as ssh and docker have them, on the loopback unless something else is asked for", () => {
+    expect(parseForward("8080:80", undefined)).toEqual({ address: "127.0.0.1", hostPort: 8080, guestPort: 80 });
+    expect(parseForward("3000", undefined)).toEqual({ address: "127.0.0.1", hostPort: 3000, guestPort: 3000 });
+    expect(parseForward("127.0.0.2:1:2", undefined).address).toBe("127.0.0.2");
+    expect(parseForward("[::1]:1:2", undefined).address).toBe("::1");
+    expect(parseForward("1:2", "0.0.0.0").address).toBe("0.0.0.0");
+  });
+
+  test("what is none is refused, and so is an open address that was not asked for", () => {
+    for (const text of ["", "0:80", "80:", "70000:1", "a:1:2", "1.2.3.400:1:2", "1:2:3:4", "8080:80/udp"])
+      expect(() => parseForward(text, undefined)).toThrow();
+    expect(() => parseForward("192.0.2.1:80:80", undefined)).toThrow(/reached from other machines/);
+    expect(() => parseForward("127.0.0.1:80:80", "0.0.0.0")).toThrow(/--bind says/);
+  });
+
+  test("the same port on the same address clashes, and so does one on all", () => {
+    const one = parseForward("80:80", undefined);
+    expect(doForwardsClash(one, parseForward("80:81", undefined))).toBe(true);
+    expect(doForwardsClash(one, parseForward("80:81", "0.0.0.0"))).toBe(true);
+    expect(doForwardsClash(one, parseForward("127.0.0.2:80:81", undefined))).toBe(false);
+    expect(doForwardsClash(one, parseForward("81:80", undefined))).toBe(false);
+  });
+
+  test("only what differs is closed or opened", () => {
+    const route = (port: number, targetPort: number) => ({
+      address: "127.0.0.1",
+      port,
+      targetAddress: "10.0.0.2",
+      targetPort,
+    });
+    expect(planRoutes([route(1, 1), route(2, 3), route(4, 4)], [route(1, 1), route(2, 2), route(5, 5)])).toEqual({
+      toClose: [route(2, 2), route(5, 5)],
+      toOpen: [route(2, 3), route(4, 4)],
+    });
   });
 });

@@ -6,8 +6,10 @@ import { createClockKeeper } from "../../src/daemon/clocks.ts";
 import { openConfig } from "../../src/daemon/config-file.ts";
 import type { Context } from "../../src/daemon/context.ts";
 import { accessHandlers } from "../../src/daemon/handlers/access.ts";
+import { portHandlers } from "../../src/daemon/handlers/ports.ts";
 import { vmHandlers } from "../../src/daemon/handlers/vm.ts";
 import { onGuestEnd } from "../../src/daemon/operate.ts";
+import { createPortKeeper } from "../../src/daemon/publish.ts";
 import { recover } from "../../src/daemon/recover.ts";
 import { createSubnetKeeper } from "../../src/daemon/subnet.ts";
 import { createKeyedLock } from "../../src/engine/lock.ts";
@@ -35,7 +37,7 @@ export type Hooks = {
 
 export type Daemon = {
   context: Context;
-  vm: ReturnType<typeof vmHandlers> & ReturnType<typeof accessHandlers>;
+  vm: ReturnType<typeof vmHandlers> & ReturnType<typeof accessHandlers> & ReturnType<typeof portHandlers>;
   /** What a handler is called with; all methods on VMs take the same. */
   call: (signal?: AbortSignal) => Call<"vm.create"> & Call<"vm.start"> & Call<"vm.stop"> & Call<"vm.list">;
   hooks: Hooks;
@@ -54,6 +56,7 @@ export const makeWorld = (): FakeWorld => {
   truncateSync(`${imageDir}/rootfs.ext4`, 4 * 1024 * 1024);
   writeFileSync(`${kernelDir}/vmlinux`, "a kernel");
   writeFileSync(`${world.dir}/banger-shim`, "a shim");
+  writeFileSync(`${world.dir}/banger-proxy`, "a proxy");
   const store = openStore({ path: world.paths.database });
   const createdAt = new Date(0).toISOString();
   store.kernels.insert({ id: KERNEL_ID, dir: kernelDir, release: "6.0", cmdline: [], createdAt });
@@ -107,6 +110,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
   const config = await openConfig({ path: paths.configFile, files: host.files, environment: {} });
   const native = {
     shim: `${world.dir}/banger-shim`,
+    proxy: `${world.dir}/banger-proxy`,
     tsc: "/fake/tsc",
     guestHelpers: "/fake/guest",
     imageScripts: "/fake",
@@ -126,7 +130,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     randomHex,
   });
   const names = new Set<string>();
-  const context: Context = {
+  const parts: Omit<Context, "ports"> = {
     paths,
     version: "0.1.0",
     build: "test",
@@ -188,14 +192,16 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     hostListeners: async () => [],
     reach: async () => true,
   };
+  const context: Context = { ...parts, ports: createPortKeeper(parts) };
   await recover(context);
   return {
     context,
     hooks,
-    vm: { ...vmHandlers(context), ...accessHandlers(context) },
+    vm: { ...vmHandlers(context), ...accessHandlers(context), ...portHandlers(context) },
     call: (signal = new AbortController().signal) => ({ signal, emit: () => {}, requestedBy: "test" }) as never,
     audit: async () => (await audit(context, "test")).map(({ kind, what, detail }) => `${kind} ${what}: ${detail}`),
     stop: () => {
+      context.ports.close();
       for (const live of context.live.values()) live.letGo();
       real.close();
     },

@@ -11,6 +11,7 @@ import { createFaults, type Faults, type Life } from "./fake-host-faults.ts";
 import { createFakeFleet } from "./fake-host-fleet.ts";
 import type { Behaviour, FakeMachine } from "./fake-host-machine.ts";
 import { createFakeNetwork, type FakeNetwork } from "./fake-host-network.ts";
+import { createFakeProxies } from "./fake-host-proxy.ts";
 
 export { SimulatedCrash } from "./fake-host-faults.ts";
 export type { Behaviour, FakeMachine } from "./fake-host-machine.ts";
@@ -92,6 +93,9 @@ export const createFakeWorld = (options: { instance?: string } = {}): FakeWorld 
   const isHeld = (tap: string) => fleet.running().some(({ plan }) => plan.argv.some((word) => word.includes(tap)));
   const network = createFakeNetwork(isHeld);
   const fleet = createFakeFleet(faults, (name) => network.links.has(name));
+  const proxies = createFakeProxies(faults, (pid) =>
+    fleet.machines.some(({ isKept, identity }) => isKept && identity.shimPid === pid),
+  );
   const realFiles = createFiles({ roots: [base.dataDir, base.stateDir, paths.runtimeDir] });
 
   const createFilePort = (life: Life): FilePort =>
@@ -133,6 +137,7 @@ export const createFakeWorld = (options: { instance?: string } = {}): FakeWorld 
     root: { run: runRoot(life) },
     files: createFilePort(life),
     processes: fleet.createProcesses(life),
+    proxies: proxies.createPort(life),
     async facts() {
       faults.requireAlive(life);
       return { ...world.facts, bootId: fleet.bootId };
@@ -217,6 +222,7 @@ export const createFakeWorld = (options: { instance?: string } = {}): FakeWorld 
         ...tables.map((name) => `table ${name}`),
         ...fleet.machines.flatMap(({ isKept: isAlive, plan }) => (isAlive ? [`shim of ${plan.id}`] : [])),
         ...fleet.running().map(({ plan }) => `vmm of ${plan.id}`),
+        ...proxies.running().map((id) => `proxy of ${id}`),
         ...[paths.vmsDir, paths.stateVmsDir].flatMap(filesBelow).filter((path) => !isKept(path)),
         ...filesBelow(paths.runtimeVmsDir),
       ];

@@ -25,6 +25,7 @@ export const sampleSpec = (name: string): VmSpec => ({
   labels: { team: "core" },
   hasUserData: false,
   hasWildcardName: false,
+  forwards: [],
 });
 
 export const sampleVm = (index: number, name = `vm-${index}`): VmRecord => ({

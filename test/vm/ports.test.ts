@@ -1,12 +1,20 @@
-// Ports of a real guest: what listens in it is told with its process, as it changes.
+// Ports of a real guest: what listens in it is told with its process, and what of this host leads to it.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createConnection } from "node:net";
 import type { PortRow } from "../../src/spec/ports.ts";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import type { Vm } from "../../src/spec/vm.ts";
-import { BOOT_MS, findObstacle, type Instance, openTestInstance, TEARDOWN_MS, until } from "./fixture.ts";
+import { BANGER, BOOT_MS, findObstacle, type Instance, openTestInstance, TEARDOWN_MS, until } from "./fixture.ts";
 
 const obstacle = findObstacle();
 const suite = obstacle === null ? describe : describe.skip;
+
+/** A port that was free a moment ago. */
+const freePort = (): number => {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data: () => undefined } });
+  listener.stop(true);
+  return listener.port;
+};
 
 suite(`ports of a guest${obstacle === null ? "" : ` (${obstacle})`}`, () => {
   let banger: Instance;
@@ -71,6 +79,69 @@ suite(`ports of a guest${obstacle === null ? "" : ` (${obstacle})`}`, () => {
       await banger.guest("web", "pkill -x serve-3001");
       await until("its end is shown", async () => !(await shown()).includes(3001), BOOT_MS);
       expect(await shown()).toContain(3000);
+    },
+    BOOT_MS,
+  );
+
+  /** What a server of the guest answers to a line, by way of this host; null while nobody takes the connection. */
+  const asked = (port: number, line: string): Promise<string | null> =>
+    new Promise((resolve) => {
+      const socket = createConnection({ host: "127.0.0.1", port }, () => socket.write(`${line}\n`));
+      socket.once("data", (bytes) => {
+        resolve(bytes.toString().trim());
+        socket.destroy();
+      });
+      socket.on("error", () => resolve(null));
+      socket.on("close", () => resolve(null));
+    });
+  const forwards = async () => (await banger.json<Output<"vm.forward">>(["vm", "forward", "--list", "web"])).forwards;
+
+  test(
+    "a kept forward is published at once, outlives the daemon, and is found by the next one",
+    async () => {
+      const port = freePort();
+      await banger.ok(["vm", "forward", "--keep", "web", `${port}:3000`]);
+      expect(await asked(port, "hello")).toBe("3000: hello");
+      expect(await forwards()).toMatchObject([{ hostPort: port, guestPort: 3000, isKept: true, state: "published" }]);
+      const open = createConnection({ host: "127.0.0.1", port });
+      open.on("error", () => {});
+      const said = Promise.withResolvers<string>();
+      open.on("data", (bytes) => said.resolve(bytes.toString().trim()));
+      await banger.killDaemon();
+      open.write("without a daemon\n");
+      expect(await said.promise).toBe("3000: without a daemon");
+      open.destroy();
+      expect(await forwards()).toMatchObject([{ hostPort: port, state: "published" }]);
+      expect((await row(3000))?.forwards).toEqual([`127.0.0.1:${port}`]);
+      expect((await banger.audit()).findings).toEqual([]);
+      await banger.ok(["vm", "forward", "--remove", String(port), "web"]);
+      expect(await asked(port, "hello")).toBeNull();
+      expect(await forwards()).toEqual([]);
+    },
+    BOOT_MS,
+  );
+
+  test(
+    "a forward lasts as long as its command; a port that is taken is told with its owner and a free one",
+    async () => {
+      const port = freePort();
+      const child = Bun.spawn(banger.beside([BANGER, "vm", "forward", "web", `${port}:3000`, "--json"]), {
+        env: banger.env,
+        stdin: "ignore",
+        stdout: "ignore",
+        stderr: "ignore",
+      });
+      await until("it leads there", async () => (await asked(port, "hello")) === "3000: hello", BOOT_MS);
+      child.kill("SIGINT");
+      await child.exited;
+      await until("it leads nowhere", async () => (await asked(port, "hello")) === null, BOOT_MS);
+      const holder = Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data: () => undefined } });
+      const { code, err } = await banger.run(["vm", "forward", "--keep", "web", `${holder.port}:3000`]);
+      holder.stop();
+      expect(code).toBe(4);
+      expect(err).toContain(`process ${process.pid}`);
+      expect(err).toMatch(/banger vm forward web \d+:3000/);
+      expect(await forwards()).toEqual([]);
     },
     BOOT_MS,
   );

@@ -29,6 +29,7 @@ export type CommandMethod =
   | "vm.activity"
   | "vm.clock"
   | "vm.ports"
+  | "vm.forward"
   | "image.build"
   | "image.register"
   | "image.list"
@@ -1018,6 +1019,81 @@ export const generatedCommands: readonly CommandData[] = [
         isRequired: true,
         placeholder: "VM",
         names: "vm",
+      },
+    ],
+    isMulti: false,
+    hasEvents: true,
+    isCancellable: true,
+  },
+  {
+    name: "vm.forward",
+    path: ["vm", "forward"],
+    aliases: [["forward"]],
+    summary: "Publish a port of a VM on this host's loopback",
+    description:
+      "Writes [HOST_ADDRESS:]HOST_PORT:GUEST_PORT, or one port for both. It leads to the VM for as long as the command runs; with --keep it belongs to the VM and is there whenever that runs. What listens on the guest's own loopback is not reached. Without a port it lists what there is.",
+    examples: [
+      {
+        command: "banger vm forward web 8080:80",
+        shows: "http://localhost:8080 is port 80 of web, until Ctrl-C",
+      },
+      {
+        command: "banger vm forward --keep web 8080:80",
+        shows: "the same whenever web runs",
+      },
+      {
+        command: "banger vm forward web",
+        shows: "what is published",
+      },
+      {
+        command: "banger vm forward --remove 8080 web",
+        shows: "take it back",
+      },
+    ],
+    flags: [
+      {
+        field: "bind",
+        kind: "text",
+        description: "address of this host to listen on; only what is asked for is open to other machines",
+        isRequired: false,
+        placeholder: "BIND",
+      },
+      {
+        field: "keep",
+        kind: "boolean",
+        description: "make it a property of the VM",
+        isRequired: false,
+        letter: "k",
+      },
+      {
+        field: "remove",
+        kind: "list",
+        description: "port of this host whose kept forward is to go",
+        isRequired: false,
+        placeholder: "REMOVE",
+      },
+      {
+        field: "list",
+        kind: "boolean",
+        description: "only list",
+        isRequired: false,
+      },
+    ],
+    positionals: [
+      {
+        field: "vm",
+        kind: "text",
+        description: "VM name, id or unique prefix",
+        isRequired: true,
+        placeholder: "VM",
+        names: "vm",
+      },
+      {
+        field: "forward",
+        kind: "text",
+        description: "[HOST_ADDRESS:]HOST_PORT:GUEST_PORT, for example 8080:80",
+        isRequired: false,
+        placeholder: "FORWARD",
       },
     ],
     isMulti: false,

@@ -1,6 +1,6 @@
-// How people see what listens in a VM.
+// How people see what listens in a VM, and what of this host leads to it.
 
-import type { PortRow } from "../../spec/ports.ts";
+import type { Forward, ForwardRow, PortRow } from "../../spec/ports.ts";
 import { sanitize } from "../../spec/sanitize.ts";
 import type { Paint } from "../paint.ts";
 import { renderTable } from "../table.ts";
@@ -32,3 +32,32 @@ export const renderPorts = ({ name, ports }: { name: string; ports: readonly Por
     paint,
   });
 };
+
+export const spellForward = ({ address, hostPort }: Forward): string =>
+  address.includes(":") ? `[${address}]:${hostPort}` : `${address}:${hostPort}`;
+
+const stateOf = ({ state, blockedBy, detail }: ForwardRow, paint: Paint): string => {
+  if (state === "published") return paint.good(state);
+  if (state === "waiting") return paint.faint("when it runs");
+  const who = blockedBy?.process
+    ? `by ${sanitize(blockedBy.process)}${blockedBy.pid === null ? "" : ` (${blockedBy.pid})`}`
+    : (detail ?? "");
+  return paint.bad(`blocked ${who}`.trim());
+};
+
+export const renderForwards = (
+  { name, forwards }: { name: string; forwards: readonly ForwardRow[] },
+  paint: Paint,
+): string | { out: string; err: string } =>
+  forwards.length === 0
+    ? { out: "", err: `Nothing of this host leads to ${name}.\n` }
+    : renderTable({
+        header: ["THIS HOST", "PORT", "KEPT", "STATE"],
+        rows: forwards.map((row) => [
+          spellForward(row),
+          String(row.guestPort),
+          row.isKept ? "yes" : "no",
+          stateOf(row, paint),
+        ]),
+        paint,
+      });

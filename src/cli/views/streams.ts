@@ -3,7 +3,7 @@ import type { EventOf } from "../../spec/rpc/contract.ts";
 import { sanitize } from "../../spec/sanitize.ts";
 import { formatMs } from "../format.ts";
 import type { Paint } from "../paint.ts";
-import { renderPorts } from "./ports.ts";
+import { renderPorts, spellForward } from "./ports.ts";
 import type { ViewContext } from "./views.ts";
 
 type Change = EventOf<"events.subscribe">["event"];
@@ -36,7 +36,9 @@ const describeChange = (event: Change, paint: Paint): string => {
 };
 
 type StreamViews = {
-  [Name in "vm.logs" | "vm.ports" | "events.subscribe"]: (context: ViewContext) => (event: EventOf<Name>) => string;
+  [Name in "vm.logs" | "vm.ports" | "vm.forward" | "events.subscribe"]: (
+    context: ViewContext,
+  ) => (event: EventOf<Name>) => string;
 };
 
 export const streamViews: StreamViews = {
@@ -49,6 +51,10 @@ export const streamViews: StreamViews = {
     ({ paint }) =>
     (list) =>
       `${renderPorts(list, paint)}\n`,
+  "vm.forward":
+    () =>
+    ({ name, forward }) =>
+      `${spellForward(forward)} leads to port ${forward.guestPort} of ${name}, until Ctrl-C\n`,
   "events.subscribe":
     ({ paint }) =>
     ({ at, event }) =>

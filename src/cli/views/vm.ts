@@ -5,7 +5,7 @@ import type { Address, ClockReading, Vm, VmState } from "../../spec/vm.ts";
 import { formatAgo, formatMiB, formatMs, formatSeconds, formatSince, formatSkew } from "../format.ts";
 import type { Paint } from "../paint.ts";
 import { renderFacts, renderTable } from "../table.ts";
-import { renderPorts } from "./ports.ts";
+import { renderForwards, renderPorts, spellForward } from "./ports.ts";
 import type { ViewContext, ViewsOf, VmMethod } from "./views.ts";
 
 const paintState = (state: VmState, paint: Paint): string => {
@@ -90,6 +90,15 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Hostname", vm.hostname],
       ["DNS name", nameOnHost(vm)],
       ["Ports", spellPorts(vm.ports)],
+      [
+        "Forwards",
+        vm.forwards
+          .map(
+            (one) =>
+              `${spellForward(one)} to ${one.guestPort}${one.state === "blocked" ? paint.bad(" (blocked)") : ""}`,
+          )
+          .join(", "),
+      ],
       ["User", vm.user],
       ["vCPUs", String(vm.vcpus)],
       ["Memory", formatMiB(vm.memoryMiB)],
@@ -212,6 +221,7 @@ export const vmViews: ViewsOf<VmMethod> = {
   "vm.logs": () => "",
   "vm.stats": (one, context) => renderStats([one], context),
   "vm.ports": (list, { paint }) => renderPorts(list, paint),
+  "vm.forward": (answer, { paint }) => renderForwards(answer, paint),
   "vm.why-slow": renderWhySlow,
   "vm.activity": renderActivity,
   "vm.clock": ({ name, wasMs, skewMs }) =>

@@ -6,7 +6,9 @@ import type { GuestPort, PortRow } from "../../spec/ports.ts";
 import type { Handlers } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
+import { forwardRowsOf } from "../forward-rows.ts";
 import { hostAddressOf } from "../view.ts";
+import { forwardHandlers } from "./forward.ts";
 import { findServing } from "./streams.ts";
 
 const ASK_TIMEOUT_MS = 5000;
@@ -14,16 +16,21 @@ const ASK_TIMEOUT_MS = 5000;
 /** The rows people see, with whoever holds the same ports on this host. */
 const rowsOf = async (context: Context, record: VmRecord, ports: readonly GuestPort[]): Promise<PortRow[]> => {
   const { spec } = record;
+  const forwards = forwardRowsOf(context, record);
+  const ours = new Set(forwards.map(({ address, hostPort }) => `${address} ${hostPort}`));
+  const listeners = await context.hostListeners(new Set(ports.map(({ port }) => port)));
   return planPortRows({
     ports,
     address: hostAddressOf(context, record),
     fqdn: `${spec.hostname}.${context.config().dns.zone}`,
-    forwards: [],
-    listeners: await context.hostListeners(new Set(ports.map(({ port }) => port))),
+    forwards: forwards.filter(({ state }) => state === "published"),
+    listeners: listeners.filter(({ address, port }) => !ours.has(`${address} ${port}`)),
   });
 };
 
-export const portHandlers = (context: Context): Pick<Handlers, "vm.ports"> => ({
+export const portHandlers = (context: Context): Pick<Handlers, "vm.ports" | "vm.forward"> => ({
+  ...forwardHandlers(context),
+
   "vm.ports": async (input, call) => {
     const { record, live } = await findServing(context, input.vm, "listen");
     const { name } = record.spec;

@@ -46,7 +46,7 @@ const wrongState = (record: Found, verb: string, needs: readonly string[]) =>
   fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb, needs });
 
 /** Runs `work` with the VM's lock, on its record as it is then: another operation may have changed or deleted it meanwhile. */
-const withVm = <Result>(
+export const withVm = <Result>(
   context: Context,
   found: VmRecord,
   work: (record: VmRecord) => Promise<Result>,

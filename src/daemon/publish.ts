@@ -1,0 +1,166 @@
+// Keeps what is published for running VMs in line with what is wanted: kept forwards, and those of commands that run.
+import { planRoutes } from "../core/forwards.ts";
+import { findHolder } from "../core/guest-ports.ts";
+import { createKeyedLock } from "../engine/lock.ts";
+import type { ProxyPlace, ProxyRefusal, ProxyRoute } from "../host/proxy.ts";
+import { describeUnknown, fail } from "../spec/errors.ts";
+import type { StartPlan } from "../spec/plan.ts";
+import type { Forward, PortOwner } from "../spec/ports.ts";
+import type { Context } from "./context.ts";
+
+/** A port that could not be opened, and why. */
+export type Blocked = { address: string; port: number; refusal: ProxyRefusal; owner: PortOwner | null };
+
+export type PortKeeper = {
+  /** Publishes what the VM's record says from now on. What somebody else's listener blocks is tried again until it is free. */
+  publish(plan: StartPlan): Promise<void>;
+  /** Nothing of it is published when this returns. */
+  withdraw(plan: StartPlan): Promise<void>;
+  /** Does it again, for what has changed: in the record, among those of commands, in the guest. */
+  renew(vmId: string): Promise<void>;
+  /** Adds one for as long as the answer is not called; the caller renews. */
+  lend(vmId: string, forward: Forward): () => void;
+  lent(vmId: string): readonly Forward[];
+  blocked(vmId: string): readonly Blocked[];
+  /** What the proxy of a VM really leads; null when none runs. */
+  routes(plan: StartPlan): Promise<ProxyRoute[] | null>;
+  /** Proxies go on; nothing is tried again. */
+  close(): void;
+};
+
+type Published = { plan: StartPlan; blocked: Blocked[]; timer: Timer | null };
+
+const RETRY_MS = 3000;
+
+export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper => {
+  const { store, shims, host } = context;
+  const { proxies } = host;
+  const published = new Map<string, Published>();
+  const lent = new Map<string, Set<Forward>>();
+  const locks = createKeyedLock();
+  let isClosed = false;
+
+  const placeOf = (plan: StartPlan): ProxyPlace => ({
+    proxyPath: context.native.proxy,
+    control: `${plan.paths.runtimeDir}/proxy`,
+  });
+
+  const wantedOf = (plan: StartPlan): ProxyRoute[] =>
+    [...(store.vms.get(plan.vm.id)?.spec.forwards ?? []), ...(lent.get(plan.vm.id) ?? [])].map(
+      ({ address, hostPort, guestPort }) => ({
+        address,
+        port: hostPort,
+        targetAddress: plan.network.address,
+        targetPort: guestPort,
+      }),
+    );
+
+  const launch = async (plan: StartPlan, place: ProxyPlace): Promise<void> => {
+    const { proxyPath } = place;
+    if (!(await host.files.exists(proxyPath)))
+      throw fail("bundle.missing", {
+        artifact: "banger-proxy",
+        directory: proxyPath.slice(0, proxyPath.lastIndexOf("/")),
+      });
+    const shim = shims.connect({ path: plan.paths.shimControl, vm: plan.vm.name });
+    try {
+      const { shimPid, shimStartTicks } = await shim.hello();
+      const until = { pid: shimPid, startTicks: shimStartTicks };
+      await proxies.launch({ vm: plan.vm.name, id: plan.vm.id, ...place, until, inside: [] });
+    } finally {
+      shim.close();
+    }
+  };
+
+  const ownersOf = async (refused: readonly { route: ProxyRoute; refusal: ProxyRefusal }[]): Promise<Blocked[]> => {
+    if (refused.length === 0) return [];
+    const listeners = await context.hostListeners(new Set(refused.map(({ route }) => route.port)));
+    return refused.map(({ route: { address, port }, refusal }) => ({
+      address,
+      port,
+      refusal,
+      owner: refusal.code === "taken" ? findHolder(listeners, { address, port }) : null,
+    }));
+  };
+
+  const bring = async (entry: Published): Promise<void> => {
+    const { plan } = entry;
+    const place = placeOf(plan);
+    const wanted = wantedOf(plan);
+    let open = await proxies.list(place);
+    if (wanted.length === 0) {
+      entry.blocked = [];
+      if (open !== null) await proxies.quit(place);
+      return;
+    }
+    if (open === null) {
+      await launch(plan, place);
+      open = [];
+    }
+    const { toClose, toOpen } = planRoutes(wanted, open);
+    if (toClose.length > 0) await proxies.close(place, toClose, { drops: true });
+    const answers = toOpen.length > 0 ? await proxies.open(place, toOpen) : [];
+    entry.blocked = await ownersOf(
+      toOpen.flatMap((route, at) => {
+        const refusal = answers[at];
+        return refusal ? [{ route, refusal }] : [];
+      }),
+    );
+  };
+
+  /** What is blocked may become free any moment, and nobody would tell. */
+  const retryLater = (entry: Published): void => {
+    if (entry.timer !== null) clearTimeout(entry.timer);
+    entry.timer = null;
+    if (isClosed || entry.blocked.length === 0 || published.get(entry.plan.vm.id) !== entry) return;
+    entry.timer = setTimeout(() => {
+      renew(entry.plan.vm.id).catch((error) =>
+        context.log.warn("ports were not published", { vm: entry.plan.vm.name, detail: describeUnknown(error) }),
+      );
+    }, RETRY_MS);
+  };
+
+  const renew = (vmId: string): Promise<void> =>
+    locks.run(vmId, async () => {
+      const entry = published.get(vmId);
+      if (!entry || isClosed) return;
+      const before = JSON.stringify(entry.blocked);
+      try {
+        await bring(entry);
+      } finally {
+        retryLater(entry);
+      }
+      if (JSON.stringify(entry.blocked) !== before)
+        context.bus.publish({ type: "vm.changed", vm: entry.plan.vm.name, id: vmId, fields: ["forwards"] });
+    });
+
+  return {
+    async publish(plan) {
+      published.set(plan.vm.id, { plan, blocked: [], timer: null });
+      await renew(plan.vm.id);
+    },
+    withdraw: (plan) =>
+      locks.run(plan.vm.id, async () => {
+        const entry = published.get(plan.vm.id);
+        if (entry?.timer) clearTimeout(entry.timer);
+        published.delete(plan.vm.id);
+        await proxies.quit(placeOf(plan));
+      }),
+    renew,
+    lend(vmId, forward) {
+      const set = lent.get(vmId) ?? new Set();
+      lent.set(vmId, set.add(forward));
+      return () => {
+        set.delete(forward);
+        if (set.size === 0 && lent.get(vmId) === set) lent.delete(vmId);
+      };
+    },
+    lent: (vmId) => [...(lent.get(vmId) ?? [])],
+    blocked: (vmId) => published.get(vmId)?.blocked ?? [],
+    routes: (plan) => proxies.list(placeOf(plan)),
+    close() {
+      isClosed = true;
+      for (const { timer } of published.values()) if (timer !== null) clearTimeout(timer);
+    },
+  };
+};

@@ -1,0 +1,84 @@
+// A VM with kept forwards on the modelled host, its daemon killed around their step: what is published is what the record says.
+import { afterEach, expect, test } from "bun:test";
+import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
+import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
+
+const worlds: FakeWorld[] = [];
+const daemons: Daemon[] = [];
+afterEach(() => {
+  for (const daemon of daemons.splice(0)) daemon.stop();
+  for (const world of worlds.splice(0)) world.close();
+});
+
+const add = (daemon: Daemon): Daemon => {
+  daemons.push(daemon);
+  return daemon;
+};
+
+const begin = async () => {
+  const world = makeWorld();
+  worlds.push(world);
+  const daemon = add(await startDaemon(world));
+  await daemon.vm["vm.create"](createInput("web"), daemon.call());
+  await keep(daemon, "8080:80");
+  return { world, daemon };
+};
+
+const restart = async (world: FakeWorld): Promise<Daemon> => {
+  for (const daemon of daemons.splice(0)) daemon.stop();
+  world.restartDaemon();
+  return add(await startDaemon(world));
+};
+
+const keep = (daemon: Daemon, forward: string) =>
+  daemon.vm["vm.forward"]({ vm: "web", forward, keep: true, remove: [], list: false }, daemon.call() as never);
+const list = async (daemon: Daemon) =>
+  (await daemon.vm["vm.forward"]({ vm: "web", keep: false, remove: [], list: true }, daemon.call() as never)).forwards;
+const start = (daemon: Daemon) => daemon.vm["vm.start"]({ vm: "web", wait: true }, daemon.call());
+const remove = (daemon: Daemon) => daemon.vm["vm.delete"]({ vm: "web", force: true }, daemon.call());
+
+for (const when of ["onBegin", "onRan"] as const)
+  test(`killed at ${when} of ports.publish: nothing is published, and the next start publishes it`, async () => {
+    const { world, daemon } = await begin();
+    daemon.hooks[when] = (step) => {
+      if (step !== "ports.publish") return;
+      world.crash();
+      throw new SimulatedCrash(when);
+    };
+    await start(daemon).catch(() => {});
+    expect(world.isCrashed).toBe(true);
+    const next = await restart(world);
+    expect(world.leftovers({ keptVms: [(await next.vm["vm.show"]({ vm: "web" }, next.call())).id] })).toEqual([]);
+    expect(await list(next)).toMatchObject([{ hostPort: 8080, state: "waiting" }]);
+    await start(next);
+    expect(await list(next)).toMatchObject([{ hostPort: 8080, state: "published" }]);
+    await remove(next);
+    expect(world.leftovers()).toEqual([]);
+  });
+
+test("the next daemon finds the proxy of a running VM and goes on; what was lent by a command is taken back", async () => {
+  const { world, daemon } = await begin();
+  await start(daemon);
+  const lent = daemon.vm["vm.forward"](
+    { vm: "web", forward: "9000:90", keep: false, remove: [], list: false },
+    daemon.call() as never,
+  );
+  lent.catch(() => {});
+  while ((await list(daemon)).length < 2) await new Promise((resolve) => setImmediate(resolve));
+  world.crash();
+  const next = await restart(world);
+  expect(await list(next)).toMatchObject([{ hostPort: 8080, state: "published" }]);
+  await remove(next);
+  expect(world.leftovers()).toEqual([]);
+});
+
+test("two VMs cannot have the same port: the second is told who has it, and which is free", async () => {
+  const { daemon } = await begin();
+  await daemon.vm["vm.create"](createInput("db"), daemon.call());
+  const refused = await daemon.vm["vm.forward"](
+    { vm: "db", forward: "8080:80", keep: true, remove: [], list: false },
+    daemon.call() as never,
+  ).catch((error) => error);
+  expect(refused).toMatchObject({ code: "port.taken", fix: "banger vm forward db 8081:80" });
+  expect(String(refused.message)).toContain("the VM web");
+});
