@@ -14,6 +14,13 @@ export type ImageService = {
   rootOf(image: ImageRecord): Promise<{ path: string; sizeMiB: number }>;
   /** The files of a kernel object. Errors: image.broken when one is gone. */
   kernelOf(kernelId: string, image: string): Promise<KernelFiles>;
+  /** Whether the runtime bundle has what is wanted, so that nothing must be built. */
+  isReady(input: {
+    name: string;
+    mirror?: string | undefined;
+    package: readonly string[];
+    fresh: boolean;
+  }): Promise<boolean>;
   build(
     input: { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean; fresh: boolean },
     caller: ImageCaller,

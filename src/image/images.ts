@@ -26,6 +26,8 @@ export type ImageContext = {
   readyImage?: () => Promise<string | null>;
 };
 
+type ReadyWish = Parameters<ImageService["isReady"]>[0];
+
 /** The one image that can be ready in a bundle, and what it is also called. */
 const READY = { name: "debian-13", aliases: ["debian"] };
 
@@ -79,6 +81,11 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
     createdAt: image.createdAt,
   });
 
+  const findReady = async (input: ReadyWish): Promise<string | null> => {
+    const isOrdinary = input.name === READY.name && input.mirror === undefined && input.package.length === 0;
+    return isOrdinary && !input.fresh ? ((await context.readyImage?.()) ?? null) : null;
+  };
+
   return {
     resolve,
     anyKernel: () => {
@@ -103,9 +110,9 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       if (!files) throw fail("image.broken", { image, detail: `its kernel ${kernelId} is gone` });
       return files;
     },
+    isReady: async (input) => (await findReady(input)) !== null,
     build: async (input, caller) => {
-      const isOrdinary = input.name === READY.name && input.mirror === undefined && input.package.length === 0;
-      const archive = isOrdinary && !input.fresh ? ((await context.readyImage?.()) ?? null) : null;
+      const archive = await findReady(input);
       if (archive === null) return view(await buildImage(context, input, caller));
       return view(await takeReadyImage(context, { ...READY, replace: input.replace, archive }, caller));
     },
