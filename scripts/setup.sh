@@ -46,13 +46,14 @@ nft nftables
 ssh openssh-client
 /usr/sbin/update-ca-certificates ca-certificates
 LIST
-  [ "$(id -u)" = 0 ] || echo newuidmap uidmap
+  [ "$(id -u)" = 0 ] || printf '%s\n' 'newuidmap uidmap' 'pasta passt'
 }
 
 needs_of_test() {
   needs_of_run
   cat <<'LIST'
 newuidmap uidmap
+pasta passt
 sudo sudo
 clang clang
 /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.asan-x86_64.a libclang-rt-dev

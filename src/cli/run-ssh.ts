@@ -47,7 +47,8 @@ export const renderSshCommand = (given: {
     IdentitiesOnly: "yes",
     PreferredAuthentications: "publickey",
     // A rule for `Host *` must not send us elsewhere, nor into a connection to the VM that had this address before.
-    ProxyCommand: "none",
+    ProxyCommand: access.proxyCommand ?? "none",
+    ...(access.proxyCommand === undefined ? {} : { ProxyUseFdpass: "yes" }),
     ControlMaster: "no",
     ControlPath: "none",
     ConnectTimeout: "15",

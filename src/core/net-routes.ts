@@ -10,9 +10,11 @@ export type HostRoute = {
   gateway: string | null;
   /** Name or number of the routing table. */
   table: string;
+  /** An address of this host itself. */
+  isOwn?: boolean;
 };
 
-type RawRoute = { dst?: unknown; dev?: unknown; gateway?: unknown; table?: unknown };
+type RawRoute = { type?: unknown; dst?: unknown; dev?: unknown; gateway?: unknown; table?: unknown };
 
 const textOr = <Other>(value: unknown, other: Other): string | Other => (typeof value === "string" ? value : other);
 
@@ -29,8 +31,23 @@ export const parseRoutes = (json: string): HostRoute[] => {
         destination: isDefault ? "0.0.0.0/0" : destination.includes("/") ? destination : `${destination}/32`,
         device: textOr(row.dev, null),
         gateway: textOr(row.gateway, null),
+        ...(row.type === "local" ? { isOwn: true } : {}),
         table: typeof row.table === "number" ? String(row.table) : textOr(row.table, "main"),
       },
     ];
   });
 };
+
+/**
+ * What guests of a namespace must not reach although the host does: what they send leaves as the host's own, so its addresses and
+ * the bridges of every instance are behind it. The host's loopback is never on a link.
+ */
+export const closedToGuests = (routes: readonly HostRoute[]): string[] =>
+  [
+    ...new Set(
+      routes
+        .filter(({ isOwn, device }) => isOwn === true || device?.startsWith("bgr-") === true)
+        .map(({ destination }) => destination.replace(/\/32$/, ""))
+        .filter((destination) => !destination.startsWith("127.") && destination !== "0.0.0.0/0"),
+    ),
+  ].sort();

@@ -52,6 +52,9 @@ export type InstancePaths = BasePaths & {
   runtimeVmsDir: string;
   socket: string;
   lock: string;
+  /** Control socket of the holder of the namespaces. */
+  holder: string;
+  wayOutLog: string;
 };
 
 /** XDG: a relative path in one of the variables is invalid and is to be ignored. */
@@ -110,6 +113,8 @@ export const planPaths = (options: { base: BasePaths; instance: string; runtimeD
     runtimeVmsDir: `${runtimeDir}/vms`,
     socket: `${runtimeDir}/bangerd.sock`,
     lock: `${runtimeDir}/bangerd.lock`,
+    holder: `${runtimeDir}/holder.sock`,
+    wayOutLog: `${stateDir}/log/way-out.log`,
   };
 };
 

@@ -1,9 +1,10 @@
 // Compares what exists on this host and bears our name with what the records say: the proof that nothing is left over or lost.
 import type { z } from "zod";
 import { planVmPaths } from "../core/paths.ts";
+import type { NetInventory } from "../spec/host-op.ts";
 import { StartPlan } from "../spec/plan.ts";
 import type { AuditFinding } from "../spec/rpc/system.ts";
-import type { VmRecord } from "../spec/vm.ts";
+import { NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 
 type Finding = z.infer<typeof AuditFinding>;
@@ -34,7 +35,17 @@ const auditNetwork = async (
     .map(({ plan }) => StartPlan.parse(plan).network);
   // An instance that never had a network cannot have left one, and asking would need privilege.
   if (context.subnet.known() === null) return [];
-  const { bridges, taps, tables } = await context.network.list(requestedBy);
+  const found = await context.network.lists(requestedBy);
+  return NetworkMode.options.flatMap((mode) =>
+    compareNetwork(
+      found[mode],
+      places.filter((place) => place.mode === mode),
+    ),
+  );
+};
+
+const compareNetwork = (found: NetInventory | null, places: readonly { tap: string }[]): Finding[] => {
+  const { bridges, taps, tables } = found ?? { bridges: [], taps: [], tables: [] };
   const expected = new Set(places.map(({ tap }) => tap));
   const hasVms = places.length > 0;
   return [

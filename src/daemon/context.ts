@@ -5,11 +5,12 @@ import type { KeyedLock } from "../engine/lock.ts";
 import type { MonotonicClock } from "../engine/step.ts";
 import type { GuestChannel } from "../guest/channel.ts";
 import type { PortFollower } from "../guest/follow-ports.ts";
+import type { Holder } from "../host/holder.ts";
 import type { Host } from "../host/host.ts";
 import type { NativePaths } from "../host/native.ts";
 import type { ShimControl, ShimIdentity, ShimLaunch, ShimStatus } from "../host/shim.ts";
 import type { ImageService } from "../image/image-service.ts";
-import type { Network } from "../net/network.ts";
+import type { Networks } from "../net/networks.ts";
 import type { Config } from "../spec/config.ts";
 import type { ChannelAddress } from "../spec/plan.ts";
 import type { PortOwner } from "../spec/ports.ts";
@@ -45,6 +46,12 @@ export type LiveVm = {
   letGo: () => void;
 };
 
+/** What the rest of the daemon asks of the namespaces. */
+export type NamespacePort = Pick<Holder, "find" | "enterArgv" | "connectArgv" | "connect" | "reach" | "state">;
+
+/** How new VMs are connected where nobody says otherwise, and why. */
+export type NetworkChoice = { mode: NetworkMode; reason: string };
+
 /** The VMM that will run a VM, and why it was chosen. */
 export type ChosenVmm = {
   driver: VmmDriver;
@@ -78,11 +85,14 @@ export type Context = {
   host: Host;
   shims: ShimPort;
   openChannel: (address: ChannelAddress, options: { vm: string }) => GuestChannel;
-  network: Network;
+  network: Networks;
+  namespace: NamespacePort;
   subnet: SubnetKeeper;
   ports: PortKeeper;
   names: NameService;
   clocks: ClockKeeper;
+  /** Decides `network.mode = "auto"`. */
+  chooseNetwork: () => Promise<NetworkChoice>;
   images: ImageService;
   drivers: Readonly<Record<VmmName, VmmDriver>>;
   /** Finds the VMM for a wish; null means `auto`. Errors: vmm.unavailable. */

@@ -1,6 +1,7 @@
 // Hands the checks of the host what they look at: this daemon's own state, or, where no daemon can be started, what lies there.
 import { clockReadings } from "../core/clock-readings.ts";
 import { parseConfig, resolveConfig } from "../core/config.ts";
+import { decideNetworkWay } from "../core/network-way.ts";
 import { type InstancePaths, planBasePaths, planPaths, planRuntimeDir } from "../core/paths.ts";
 import type { DoctorPorts, ImageState } from "../doctor/facts.ts";
 import { type CheckRow, preflight, runChecks } from "../doctor/run-checks.ts";
@@ -8,6 +9,7 @@ import type { Host } from "../host/host.ts";
 import { findInstance, openingOfProcess } from "../host/instance.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
 import { findNative } from "../host/native.ts";
+import { readNetworkFacts } from "../host/network-facts.ts";
 import { readBootId } from "../host/process-proof.ts";
 import { hashFile } from "../host/setup.ts";
 import type { ImageService } from "../image/image-service.ts";
@@ -72,6 +74,7 @@ const portsOfDaemon = (context: Context, probe: (name: VmmName) => Promise<VmmPr
   return {
     paths,
     config: config(),
+    autoMode: async () => (await context.chooseNetwork()).mode,
     native: context.native,
     host: ofHost(context.host),
     rootLaunch: findRootLaunch,
@@ -185,6 +188,7 @@ export const checkWithoutDaemon = async (options: {
   const ports: DoctorPorts = {
     paths,
     config,
+    autoMode: async () => decideNetworkWay(await readNetworkFacts({ holder: native.holder }), null).mode,
     native,
     host: ofHost(host),
     rootLaunch: findRootLaunch,

@@ -47,7 +47,8 @@ export const gatherStart = async (
       instance: paths.instance,
       subnet,
       zone: config().dns.zone,
-      uid: facts.uid,
+      // Inside, the user is root, and there is no other.
+      uid: link.mode === "namespace" ? 0 : facts.uid,
       mtu: GUEST_MTU,
       timezone: facts.timezone,
       locale: facts.locale,

@@ -13,7 +13,6 @@ import type { RootLaunch } from "../host/root-launch.ts";
 import { connectShim, launchShim, readShimStatus } from "../host/shim.ts";
 import { readAsleepMs } from "../host/sleep.ts";
 import { createImageService } from "../image/images.ts";
-import { createNetwork } from "../net/network.ts";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import type { Handlers } from "../spec/rpc/contract.ts";
 import { openStore } from "../store/store.ts";
@@ -34,6 +33,7 @@ import { systemHandlers } from "./handlers/system.ts";
 import { vmHandlers } from "./handlers/vm.ts";
 import { openLog } from "./log.ts";
 import { openNameService } from "./names.ts";
+import { openNetworks } from "./networks.ts";
 import { onGuestEnd } from "./operate.ts";
 import { createPortKeeper } from "./publish.ts";
 import { reach } from "./reach.ts";
@@ -69,7 +69,6 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   process.on("uncaughtException", (error) => log.error("an error that nobody caught", { detail: detailOf(error) }));
 
   const bus = createEventBus((event) => store.events.append(event));
-  const network = createNetwork({ root: host.root, instance: paths.instance });
   const bundle = openBundle({
     ...{ env: process.env, configured: config.current().bundle, dataDir: paths.dataDir, tryLock: tryLockFile },
     readVersion: async (path) =>
@@ -77,6 +76,16 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     now: () => new Date(),
   });
   const native = findNative(bundle.place.directory);
+  const connected = openNetworks({
+    instance: paths.instance,
+    paths,
+    store,
+    host,
+    native,
+    config: config.current,
+    log,
+  });
+  const { networks: network, holder: namespace } = connected;
   const randomHex = (digits: number) =>
     randomBytes(Math.ceil(digits / 2))
       .toString("hex")
@@ -96,10 +105,12 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   const names = await openNameService({
     config: config.current,
     network,
+    bindInside: namespace.bind,
     subnet: subnet.known,
     readSetup: followDnsJournal(),
     log,
   });
+  connected.onLeft(() => names.dismissGuests("namespace"));
   const vmms = createVmmFinder({
     drivers,
     host,
@@ -118,6 +129,8 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     shims: { launch: launchShim, connect: connectShim, readStatus: readShimStatus },
     openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: options.version }),
     network,
+    namespace,
+    chooseNetwork: connected.choose,
     subnet,
     names,
     clocks: createClockKeeper({ asleepMs: readAsleepMs, context: () => context }),
@@ -199,6 +212,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   for (const live of context.live.values()) live.letGo();
   context.ports.close();
   await names.close();
+  await connected.close();
   await host.close();
   store.close();
   log.info("bangerd has stopped; VMs go on running", { pid: process.pid });

@@ -7,14 +7,15 @@ import { buildZone, type DnsView, RCODE, type Zone } from "../core/dns-zone.ts";
 import { gatewayOf } from "../core/net-plan.ts";
 import { type Asked, askZone } from "../dns/ask.ts";
 import { openForwarder } from "../dns/forwarder.ts";
-import { type DnsServer, type DnsStats, openDnsServer } from "../dns/server.ts";
+import { type DnsServer, type DnsServerOptions, type DnsStats, openDnsServer } from "../dns/server.ts";
 import { followUpstreams } from "../dns/upstreams.ts";
-import type { Network } from "../net/network.ts";
+import type { Networks } from "../net/networks.ts";
 import type { Config } from "../spec/config.ts";
 import { describeUnknown } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import type { DnsListener, DnsStatus } from "../spec/rpc/dns.ts";
+import type { NetworkMode } from "../spec/vm.ts";
 import type { Log } from "./context.ts";
 
 export type NameService = {
@@ -23,7 +24,9 @@ export type NameService = {
   /** The name is gone when this returns; succeeds when it was not there. */
   withdraw(plan: StartPlan): void;
   /** Answers guests on the gateway's address, and tells the network on which port. Again and again harmless. */
-  serveGuests(gateway: string, requestedBy: string): Promise<void>;
+  serveGuests(place: GuestPlace, requestedBy: string): Promise<void>;
+  /** Ends that for the guests of one mode, of whom none is left. */
+  dismissGuests(mode: NetworkMode): Promise<void>;
   status(): z.infer<typeof DnsStatus>;
   /** Whether this host's resolver was told of our name server. */
   isWired(): boolean;
@@ -34,11 +37,18 @@ export type NameService = {
   close(): Promise<void>;
 };
 
+/** Where guests ask: the gateway's address in the network of their mode. */
+export type GuestPlace = { mode: NetworkMode; gateway: string };
+
+type GuestBinding = NonNullable<DnsServerOptions["listen"]["bind"]>;
+
 type Named = { name: string; address: string; isWildcard: boolean };
 
 export const openNameService = async (options: {
   config: () => Config;
-  network: Network;
+  network: Pick<Networks, "setResolverPort">;
+  /** Makes the sockets in the namespaces. */
+  bindInside: (address: string) => ReturnType<GuestBinding>;
   /** The instance's subnet, null before its first VM. */
   subnet: () => string | null;
   /** What `banger dns setup` left on this host, null where it was not run. */
@@ -60,12 +70,11 @@ export const openNameService = async (options: {
       subnets: [options.subnet() ?? []].flat(),
     });
   let loopbackZone = build("loopback", dns.listen);
-  let guests: { server: DnsServer; gateway: string } | null = null;
-  let guestZone = loopbackZone;
+  const guests = new Map<NetworkMode, { server: DnsServer; gateway: string; zone: Zone }>();
   const swap = () => {
     serial = (serial + 1) % 2 ** 32;
     loopbackZone = build("loopback", dns.listen);
-    if (guests) guestZone = build("guest", guests.gateway);
+    for (const one of guests.values()) one.zone = build("guest", one.gateway);
   };
 
   const note = (message: string) => log.info(message);
@@ -77,16 +86,23 @@ export const openNameService = async (options: {
   const upstreams = followUpstreams();
   const forwarder = openForwarder({ upstreams });
 
-  const announcePort = async (requestedBy: string): Promise<void> => {
-    if (!guests) return;
-    await network.setResolverPort(guests.server.port === 0 ? null : guests.server.port, requestedBy);
+  const announcePort = async (mode: NetworkMode, requestedBy: string): Promise<void> => {
+    const found = guests.get(mode);
+    if (!found) return;
+    await network.setResolverPort({ mode, port: found.server.port || null }, requestedBy);
+  };
+  const dismiss = async (mode: NetworkMode): Promise<void> => {
+    const found = guests.get(mode);
+    guests.delete(mode);
+    await found?.server.close();
   };
 
   /** Before the first VM runs nobody listens at the gateway; what would be answered there can be asked all the same. */
   const zoneOf = (view: DnsView): Zone => {
     if (view === "loopback") return loopbackZone;
     const subnet = options.subnet();
-    return guests ? guestZone : build("guest", subnet === null ? dns.listen : gatewayOf(subnet));
+    const [served] = guests.values();
+    return served ? served.zone : build("guest", subnet === null ? dns.listen : gatewayOf(subnet));
   };
 
   return {
@@ -98,27 +114,27 @@ export const openNameService = async (options: {
     withdraw(plan) {
       if (named.delete(plan.vm.id)) swap();
     },
-    async serveGuests(gateway, requestedBy) {
-      if (guests && guests.gateway !== gateway) {
-        await guests.server.close();
-        guests = null;
-      }
-      if (!guests) {
-        guestZone = build("guest", gateway);
+    async serveGuests({ mode, gateway }, requestedBy) {
+      if (guests.get(mode)?.gateway !== gateway) await dismiss(mode);
+      if (!guests.has(mode)) {
+        const inside = mode === "namespace" ? { bind: () => options.bindInside(gateway) } : {};
+        const zone = build("guest", gateway);
         const server = await openDnsServer({
-          listen: { host: gateway, port: 0 },
-          zone: () => guestZone,
+          listen: { host: gateway, port: 0, ...inside },
+          zone: () => guests.get(mode)?.zone ?? zone,
           forwarder,
           log: note,
           // The bridge's address may come later than this, and the port with it.
-          onChange: () => void announcePort(requestedBy).catch((error) => note(describeUnknown(error))),
+          onChange: () => void announcePort(mode, requestedBy).catch((error) => note(describeUnknown(error))),
         });
-        guests = { server, gateway };
+        guests.set(mode, { server, gateway, zone });
       }
+      const server = guests.get(mode)?.server;
       // The bridge may have come and gone since: its address is what the sockets wait for.
-      if (guests.server.udpError !== null || guests.server.tcpError !== null) await guests.server.retry();
-      await announcePort(requestedBy);
+      if (server && (server.udpError !== null || server.tcpError !== null)) await server.retry();
+      await announcePort(mode, requestedBy);
     },
+    dismissGuests: dismiss,
     status() {
       const stats = loopback.stats();
       return {
@@ -142,7 +158,7 @@ export const openNameService = async (options: {
       serial: loopbackZone.serial,
       listeners: [
         describeListener(loopback, loopbackZone),
-        ...(guests ? [describeListener(guests.server, guestZone)] : []),
+        ...[...guests.values()].map(({ server, zone }) => describeListener(server, zone)),
       ],
       upstreams: upstreams().map(({ address }) => address),
     }),
@@ -151,7 +167,7 @@ export const openNameService = async (options: {
       askZone({ zone: zoneOf(view), name, type, forwarder: view === "guest" ? forwarder : null }),
     async close() {
       await loopback.close();
-      await guests?.server.close();
+      for (const mode of [...guests.keys()]) await dismiss(mode);
       forwarder.close();
     },
   };

@@ -7,16 +7,16 @@ import { planCreate, planSpec, planUser } from "../core/plan-create.ts";
 import { mergeKeys, parsePublicKeys } from "../core/ssh-keys.ts";
 import { fail } from "../spec/errors.ts";
 import type { ParsedInput } from "../spec/rpc/contract.ts";
-import { emptyRuntime, type VmRecord } from "../spec/vm.ts";
+import { emptyRuntime, type NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 
 /** Errors: vm.name_taken, image.*, vmm.unavailable, net.addresses_exhausted, ssh.*, host.memory_short, host.file_failed. */
-export const prepareCreate = async (context: Context, input: ParsedInput<"vm.create">) => {
+export const prepareCreate = async (context: Context, input: ParsedInput<"vm.create">, networkMode: NetworkMode) => {
   const { store, images, host, paths, config } = context;
   const records = store.vms.all();
   const names = new Set(records.map(({ spec }) => spec.name));
   if (input.name !== undefined && names.has(input.name)) throw fail("vm.name_taken", { name: input.name });
-  const { vm: defaults, vmm, network } = config();
+  const { vm: defaults, vmm } = config();
   const image = images.resolve(input.image ?? defaults.image);
   const [root, facts, chosen] = await Promise.all([
     images.rootOf(image),
@@ -48,7 +48,7 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
       slot,
       image: { id: image.id, name: image.name, kernelId: image.kernelId, rootPath: root.path, sizeMiB: root.sizeMiB },
       vmm: chosen.driver.name,
-      networkMode: network.mode ?? "bridge",
+      networkMode,
       host: { cpus: facts.cpus, memoryMiB: facts.memoryMiB },
       user: planUser(facts, defaults.user),
     },
@@ -67,6 +67,12 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
     userData: input.userData === undefined ? null : await readUserData(context, input.userData),
     userDataPath: vmPaths.userData,
   };
+};
+
+/** How a new VM is connected: as its maker says, as the configuration says, or as it works here. */
+export const chooseMode = async (context: Context, wish: NetworkMode | "auto" | undefined): Promise<NetworkMode> => {
+  const mode = wish ?? context.config().network.mode ?? "auto";
+  return mode === "auto" ? (await context.chooseNetwork()).mode : mode;
 };
 
 /** A key's own text, or the keys in the file of that name. */

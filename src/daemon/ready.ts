@@ -31,9 +31,10 @@ export const untilReady = async (context: Context, plan: StartPlan, signal: Abor
   } finally {
     ended.abort();
   }
-  const { address } = plan.network;
+  const { address, mode } = plan.network;
+  const reach = mode === "namespace" ? context.namespace.reach : context.reach;
   // The helper's word says that sshd listens; only a connection proves that the way there works (FACTS §6.14).
-  if (!(await context.reach({ address, port: 22, timeoutMs: REACH_TIMEOUT_MS, signal })))
+  if (!(await reach({ address, port: 22, timeoutMs: REACH_TIMEOUT_MS, signal })))
     throw fail("net.unreachable", { vm: name, address, port: 22, waitedMs: REACH_TIMEOUT_MS });
 };
 

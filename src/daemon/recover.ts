@@ -4,7 +4,7 @@ import { undoSteps } from "../engine/step.ts";
 import { describeUnknown, hasCode } from "../spec/errors.ts";
 import { CreatePlan, StartPlan } from "../spec/plan.ts";
 import type { Operation } from "../spec/records.ts";
-import type { EndCause, VmRecord } from "../spec/vm.ts";
+import type { EndCause, NetworkMode, VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { createSteps } from "./create.ts";
 import { openLive } from "./live.ts";
@@ -53,17 +53,21 @@ const renewNetwork = async (
     .map((operation) => StartPlan.parse(operation.plan).network);
   const isOurs = found.some(({ recovery }) => recovery.action !== "none");
   if (!isOurs) return;
-  const [first] = places;
-  // Before the rules, which lead guests' questions to the port where this daemon answers: its predecessor's is closed.
-  if (first) {
+  const serve = async (mode: NetworkMode) => {
+    const first = places.find((place) => place.mode === mode);
+    if (!first) return;
     await context.names
-      .serveGuests(first.gateway, caller.requestedBy)
+      .serveGuests(first, caller.requestedBy)
       .catch((error) => context.log.warn("guests' names are not answered", { detail: describeUnknown(error) }));
-  }
+  };
+  // Before the rules, which lead guests' questions to the port where this daemon answers: its predecessor's is closed.
+  await serve("bridge");
   await context.network
     .ensure(places, caller.requestedBy)
     // Without the privileged helper the VMs still run on the rules they have.
     .catch((error) => context.log.warn("the network could not be renewed", { detail: describeUnknown(error) }));
+  // There the sockets come after: they are made inside, and the rules follow them.
+  await serve("namespace");
 };
 
 const situationOf = ({ store }: Context, record: VmRecord) => {

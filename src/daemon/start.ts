@@ -48,7 +48,7 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
     {
       name: "net.rules",
       run: async () => {
-        await names.serveGuests(plan.network.gateway, options.requestedBy);
+        await names.serveGuests(plan.network, options.requestedBy);
         await network.addMember(plan.network, options.requestedBy);
       },
       undo: () => network.removeMember(plan.network, options.requestedBy),
@@ -70,6 +70,7 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
         await shims.launch({
           vm: name,
           shimPath: plan.shimPath,
+          prefix: plan.network.mode === "namespace" ? context.namespace.enterArgv({ isLeased: true }) : [],
           planPath: plan.paths.shimPlan,
           controlPath: plan.paths.shimControl,
           statusPath: plan.paths.shimStatus,

@@ -25,3 +25,7 @@ export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> =>
 /** The address people here reach a VM by, null before the instance has a network. */
 export const hostAddressOf = (context: Context, record: VmRecord): string | null =>
   addressesOf(record, context.subnet.known()).find(({ side }) => side === "host")?.address ?? null;
+
+/** The address the guest itself has. */
+export const guestAddressOf = (context: Context, record: VmRecord): string | null =>
+  addressesOf(record, context.subnet.known()).find(({ side }) => side === "guest")?.address ?? null;

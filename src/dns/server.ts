@@ -14,6 +14,8 @@ export type DnsServerOptions = {
     port: number;
     /** Taken while another program holds `port` for both UDP and TCP; the server goes to `port` as soon as it can have both there. */
     fallbackPort?: number;
+    /** Makes the sockets elsewhere, in another network namespace: null while the address is not there. `port` is 0 then. */
+    bind?: () => Promise<{ port: number; udp: number; tcp: number } | null>;
   };
   /** The snapshot to answer from; read for every packet, so swapping it is all that publishing a change takes. */
   zone: () => Zone;
@@ -120,26 +122,37 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
       });
   };
 
-  const bindUdp = (port: number): Promise<UdpListener> =>
+  const bindUdp = (port: number, fd?: number): Promise<UdpListener> =>
     openUdpListener({
       host,
       port,
+      fd,
       answer: (query, client) => {
         counts.udpQueries++;
         return respond(query, "udp", client);
       },
     });
 
-  const bindTcp = (port: number): TcpListener =>
+  const bindTcp = (port: number, fd?: number): TcpListener =>
     openTcpListener({
       host,
       port,
+      fd,
       limits,
       answer: (query, client) => {
         counts.tcpQueries++;
         return respond(query, "tcp", client);
       },
     });
+
+  /** Sockets that are made elsewhere come both or not at all. */
+  const takeBound = async (bind: NonNullable<DnsServerOptions["listen"]["bind"]>, have: Pair): Promise<Pair> => {
+    if (have.udp && have.tcp) return have;
+    const given = await bind();
+    if (!given) return { ...nothing, udpError: "EADDRNOTAVAIL", tcpError: "EADDRNOTAVAIL" };
+    const { port, udp, tcp } = given;
+    return { port, udp: await bindUdp(port, udp), tcp: bindTcp(port, tcp), udpError: null, tcpError: null };
+  };
 
   /** Binds what `have` lacks at a port. */
   const bindPair = async (port: number, have: Pair = nothing): Promise<Pair> => {
@@ -172,6 +185,7 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   };
 
   const attempt = async (): Promise<Pair> => {
+    if (options.listen.bind) return takeBound(options.listen.bind, pair);
     const hasAny = pair.udp !== null || pair.tcp !== null;
     if (hasAny && pair.port !== homePort) {
       const home = await bindPair(homePort);

@@ -17,6 +17,8 @@ export const TCP_LIMITS: TcpLimits = { idleMs: 10_000, maxConnections: 1200, max
 export type TcpListenerOptions = {
   host: string;
   port: number;
+  /** A listening socket of another network namespace, used instead of a new one. */
+  fd?: number | undefined;
   limits: TcpLimits;
   /** Gives an answer at once, later, or none (null). Must not throw; a promise must not reject. */
   answer: (query: Uint8Array, client: string) => Uint8Array | null | Promise<Uint8Array | null>;
@@ -182,6 +184,7 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
   };
 
   const listener: TCPSocketListener<Connection | undefined> = Bun.listen<Connection | undefined>({
+    ...((options.fd === undefined ? {} : { fd: options.fd }) as object),
     hostname: options.host,
     port: options.port,
     allowHalfOpen: true,
@@ -221,7 +224,7 @@ export const openTcpListener = (options: TcpListenerOptions): TcpListener => {
   });
 
   return {
-    port: listener.port,
+    port: options.fd === undefined ? listener.port : options.port,
     connections: () => connections.size,
     evicted: () => evictedCount,
     close: () => {

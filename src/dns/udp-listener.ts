@@ -3,6 +3,8 @@
 export type UdpListenerOptions = {
   host: string;
   port: number;
+  /** A bound socket of another network namespace, used instead of a new one. */
+  fd?: number | undefined;
   /** Gives an answer at once, later, or none (null). Must not throw; a promise must not reject. */
   answer: (query: Uint8Array, client: string) => Uint8Array | null | Promise<Uint8Array | null>;
 };
@@ -48,7 +50,10 @@ export const openUdpListener = async (options: UdpListenerOptions): Promise<UdpL
     }
   };
 
+  // The runtime takes a descriptor, though its types do not say so.
+  const given: object = options.fd === undefined ? {} : { fd: options.fd };
   const socket: Socket = await Bun.udpSocket({
+    ...given,
     hostname: options.host,
     port: options.port,
     binaryType: "uint8array",
@@ -64,7 +69,7 @@ export const openUdpListener = async (options: UdpListenerOptions): Promise<UdpL
   });
 
   return {
-    port: socket.port,
+    port: options.fd === undefined ? socket.port : options.port,
     dropped: () => dropped,
     close: () => {
       flush();

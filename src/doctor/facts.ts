@@ -102,6 +102,8 @@ export type FactName = keyof DoctorFacts;
 export type DoctorPorts = {
   paths: InstancePaths;
   config: Config;
+  /** What `network.mode = "auto"` means here. */
+  autoMode: () => Promise<NetworkMode>;
   native: NativePaths;
   host: {
     facts: () => Promise<HostFacts>;

@@ -124,7 +124,7 @@ const nameOf = async ({ host }: DoctorPorts) => {
 
 export const gatherSystem: Pick<Gatherers, SystemFacts> = {
   user: nameOf,
-  mode: async ({ config }) => config.network.mode ?? "bridge",
+  mode: async ({ config, autoMode }) => config.network.mode ?? autoMode(),
   daemon: async ({ daemon }) => daemon,
   guestClocks: async ({ guestClocks }) => guestClocks(),
   kvm: async () => {

@@ -12,7 +12,7 @@ import { INSTALLED_HELPER, planRootLaunch, type RootLaunch, readComponents } fro
 import { connectShim, identifyProcess, launchShim, proveProcess, readShimStatus } from "./shim.ts";
 
 /** A compiled executable is its own helper by that name; in a checkout main.ts takes the name as its first word. */
-const findOwnHelper = () =>
+export const findOwnHelper = () =>
   basename(process.execPath) === "bun"
     ? { argv: [process.execPath, `${import.meta.dir}/../main.ts`, "__banger-root"], argv0: "bun" }
     : { argv: [process.execPath], argv0: "banger-root" };

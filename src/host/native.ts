@@ -8,6 +8,8 @@ export type NativePaths = {
   shim: string;
   /** banger-proxy */
   proxy: string;
+  /** banger-holder */
+  holder: string;
   /** banger-tsc */
   tsc: string;
   /** Directory with init, initramfs-init and banger-vsock-pingd. */
@@ -30,6 +32,7 @@ export const findNative = (bundleDir?: string): NativePaths => {
   return {
     shim: `${lib}/banger-shim`,
     proxy: `${lib}/banger-proxy`,
+    holder: `${lib}/banger-holder`,
     tsc: `${lib}/banger-tsc`,
     guestHelpers: `${lib}/guest`,
     imageScripts: scripts ?? `${lib}/images`,

@@ -18,8 +18,9 @@ export const renderNftDelete = (instance: string): string =>
 const chain = (name: string, lines: readonly string[]): string =>
   `  chain ${name} {\n${lines.map((line) => `    ${line}\n`).join("")}  }\n`;
 
-const renderInetTable = ({ instance, bridge, subnet, gateway, resolverPort }: Apply): string => {
+const renderInetTable = ({ instance, bridge, subnet, gateway, resolverPort, closed = [] }: Apply): string => {
   const fromGuests = `iifname "${bridge}"`;
+  const addresses = closed.filter((one) => !one.includes("/"));
   const resolver = (protocol: string) =>
     resolverPort === null ? [] : [`ip daddr ${gateway} ${protocol} dport ${resolverPort} accept`];
   const redirect = (protocol: string) =>
@@ -63,6 +64,9 @@ const renderInetTable = ({ instance, bridge, subnet, gateway, resolverPort }: Ap
       "meta nfproto ipv6 drop",
       // RFC 3927 §2.7: link-local is never forwarded; clouds keep a host's credentials at 169.254.169.254.
       "ip daddr 169.254.0.0/16 drop",
+      // One rule each for networks: in a set, an address within one would be an error.
+      ...closed.filter((one) => one.includes("/")).map((network) => `ip daddr ${network} drop`),
+      ...(addresses.length === 0 ? [] : [`ip daddr { ${addresses.join(", ")} } drop`]),
     ]),
     "}\n",
   ].join("");

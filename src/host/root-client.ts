@@ -13,7 +13,7 @@ const MAX_LINE_CHARS = 4 * 1024 * 1024;
 
 export type RootClientOptions = {
   /** Asked at each start of the helper, since `banger setup` may have installed it meanwhile. */
-  planLaunch: () => RootLaunch;
+  planLaunch: () => RootLaunch | Promise<RootLaunch>;
   privLog: PrivLogSink;
   /** Wall clock, for the log. */
   now?: () => Date;
@@ -159,7 +159,12 @@ const errorFrom = ({ code, message, data }: { code: string; message: string; dat
 /** The root port, and the end of its helper. */
 export const createRootClient = (
   options: RootClientOptions,
-): RootPort & { close(): Promise<void>; helperPid(): number | null } => {
+): RootPort & {
+  /** Ends the helper until it is needed again. */
+  rest(): Promise<void>;
+  close(): Promise<void>;
+  helperPid(): number | null;
+} => {
   const { planLaunch, privLog, now = () => new Date() } = options;
   let helper: Helper | null = null;
   let isClosed = false;
@@ -173,7 +178,7 @@ export const createRootClient = (
   };
 
   const askOnce = async (op: HostOp, requestedBy: string): Promise<NetInventory | null> => {
-    helper ??= await startHelper(planLaunch());
+    helper ??= await startHelper(await planLaunch());
     const id = nextId++;
     const line = `${JSON.stringify({ id, requestedBy: requestedBy.slice(0, 200), op })}\n`;
     try {
@@ -234,6 +239,11 @@ export const createRootClient = (
       const result = queue.then(() => logged(op, requestedBy));
       queue = result.catch(() => {});
       return result;
+    },
+    rest() {
+      const done = queue.then(drop);
+      queue = done.catch(() => {});
+      return done;
     },
     async close() {
       isClosed = true;

@@ -25,6 +25,8 @@ export type ShimLaunch = {
   vm: string;
   /** Absolute path of banger-shim. */
   shimPath: string;
+  /** Put before it: what executes it in other namespaces, keeping its pid. */
+  prefix?: readonly string[];
   /** The rendered plan, already written. */
   planPath: string;
   /** `control`, `status`, `vmmLog` and `argv` of that plan. */
@@ -47,7 +49,7 @@ export const launchShim = async (launch: ShimLaunch): Promise<ShimIdentity> => {
   const { vm, signal, timeoutMs = START_TIMEOUT_MS } = launch;
   signal?.throwIfAborted();
   const until = performance.now() + timeoutMs;
-  const child = Bun.spawn([launch.shimPath, launch.planPath], {
+  const child = Bun.spawn([...(launch.prefix ?? []), launch.shimPath, launch.planPath], {
     cwd: "/",
     env: { HOME: process.env.HOME ?? "/" },
     stdio: ["ignore", "ignore", "pipe"],

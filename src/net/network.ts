@@ -5,9 +5,15 @@ import type { RootPort } from "../host/host.ts";
 import { fail } from "../spec/errors.ts";
 import type { NetInventory, NetMember } from "../spec/host-op.ts";
 import { bridgeName } from "../spec/names.ts";
+import type { NetworkMode } from "../spec/vm.ts";
 
 /** One guest's place on the network, as its plan says. */
-export type NetPlace = NetMember & { subnet: string; ownerUid: number };
+export type NetPlace = NetMember & {
+  subnet: string;
+  ownerUid: number;
+  /** Left out: the host's own. */
+  mode?: NetworkMode;
+};
 
 export type Network = {
   /**
@@ -24,7 +30,9 @@ export type Network = {
   /** Makes bridge and rules what these guests need: after a daemon's start, and whenever someone else has meddled. */
   ensure(members: readonly NetPlace[], requestedBy: string): Promise<void>;
   /** The port on the gateway address where guests' questions are answered; rules in force are renewed. Null: nobody answers. */
-  setResolverPort(port: number | null, requestedBy: string): Promise<void>;
+  setResolverPort(resolver: { mode: NetworkMode; port: number | null }, requestedBy: string): Promise<void>;
+  /** Applies the rules anew, because what they are made of has changed. */
+  renew(requestedBy: string): Promise<void>;
   /** What bears the instance's name on the host. */
   list(requestedBy: string): Promise<NetInventory>;
 };
@@ -35,7 +43,13 @@ const nothing: NetInventory = { bridges: [], taps: [], tables: [] };
  * The network of `instance`. Its members are remembered here, and a new daemon tells them by `ensure` before anything else.
  * All calls go one after the other: rules are applied as a whole, so two at once would lose one's guest.
  */
-export const createNetwork = (options: { root: RootPort; instance: string; resolverPort?: number | null }): Network => {
+export const createNetwork = (options: {
+  root: RootPort;
+  instance: string;
+  resolverPort?: number | null;
+  /** What guests must not reach beyond the bridge, asked at each change of the rules. */
+  closed?: () => Promise<readonly string[]>;
+}): Network => {
   const { root, instance } = options;
   const bridge = bridgeName(instance);
   const lock = createKeyedLock();
@@ -59,7 +73,8 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
   const applyRules = async (subnet: string, wanted: readonly NetPlace[], by: string) => {
     const rules = wanted.map(({ tap, mac, address }) => ({ tap, mac, address }));
     const gateway = gatewayOf(subnet);
-    await root.run({ op: "nft.apply", instance, bridge, subnet, gateway, resolverPort, members: rules }, by);
+    const closed = options.closed === undefined ? {} : { closed: [...(await options.closed())] };
+    await root.run({ op: "nft.apply", instance, bridge, subnet, gateway, resolverPort, members: rules, ...closed }, by);
   };
 
   return {
@@ -100,7 +115,7 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
         members.clear();
         for (const place of places) members.set(place.tap, place);
       }),
-    setResolverPort: (port, by) =>
+    setResolverPort: ({ port }, by) =>
       inTurn(async () => {
         if (port === resolverPort) return;
         const before = resolverPort;
@@ -111,6 +126,11 @@ export const createNetwork = (options: { root: RootPort; instance: string; resol
           resolverPort = before;
           throw error;
         });
+      }),
+    renew: (by) =>
+      inTurn(async () => {
+        const [first] = members.values();
+        if (first) await applyRules(first.subnet, [...members.values()], by);
       }),
     list: (by) => inTurn(() => list(by)),
   };

@@ -40,8 +40,10 @@ const vm = z.strictObject({
 const network = z.strictObject({
   mode: z
     .enum(["auto", ...NetworkMode.options])
-    .default("bridge")
-    .describe("how new VMs are connected: by a bridge on this host, or in a network namespace without root"),
+    .default("auto")
+    .describe(
+      "how new VMs are connected: by a bridge on this host, or in a network namespace without root; auto: a bridge where root is to be had",
+    ),
   subnet: Subnet.optional().describe(
     "private /24 of this instance's VMs; without it, one that overlaps no route is chosen",
   ),

@@ -353,6 +353,11 @@ export const errors = {
     message: ({ operation, detail }) => `The privileged helper refused ${operation}: ${detail}`,
     exit: EXIT.host,
   }),
+  "namespace.unavailable": entry<{ detail: string; fix: string | undefined }>({
+    message: ({ detail }) => `The network namespace that VMs without root live in cannot be used: ${detail}`,
+    fix: ({ fix }) => (fix === undefined ? undefined : `${fix}`),
+    exit: EXIT.host,
+  }),
   "net.subnet_exhausted": entry<{ instance: string }>({
     message: () => "No private /24 network is free on this host: every candidate overlaps one of its routes.",
     fix: () => "ip route   # one of those routes has to be narrower",

@@ -38,6 +38,11 @@ export const HostOp = z.discriminatedUnion("op", [
     resolverPort: Port.nullable(),
     /** Nobody: as long as there are taps nothing passes them, and without taps the tables go. */
     members: z.array(NetMember).max(253),
+    /** Addresses and networks that guests must not reach although the way out leads there. */
+    closed: z
+      .array(z.union([z.ipv4(), z.cidrv4()]))
+      .max(512)
+      .optional(),
   }),
   z.object({ op: z.literal("nft.delete"), instance: InstanceId }),
   z.object({ op: z.literal("sysctl.forward"), instance: InstanceId }),

@@ -65,7 +65,7 @@ test("an empty file and a file of comments are the defaults", () => {
 test("the defaults are those that the documentation promises", () => {
   expect(defaultConfig).toEqual({
     vm: { image: "debian", vcpus: null, memoryMiB: null, diskMiB: 40 * 1024, user: null, sshKeys: null },
-    network: { mode: "bridge", subnet: null },
+    network: { mode: null, subnet: null },
     dns: { listen: "127.0.0.1", port: 42069, zone: "vm" },
     vmm: { prefer: null },
     ssh: { startsStoppedVms: false, remindsOfRunningVms: true },

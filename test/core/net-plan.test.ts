@@ -140,7 +140,7 @@ describe("parseRoutes", () => {
     ];
     expect(parseRoutes(JSON.stringify(rows))).toEqual([
       { destination: "0.0.0.0/0", device: "eth0", gateway: "192.0.2.1", table: "main" },
-      { destination: "192.0.2.2/32", device: "eth0", gateway: null, table: "local" },
+      { destination: "192.0.2.2/32", device: "eth0", gateway: null, table: "local", isOwn: true },
       { destination: "10.0.0.0/8", device: null, gateway: null, table: "42" },
     ]);
     expect(parseRoutes("")).toEqual([]);

@@ -17,6 +17,7 @@ import type { Journal } from "../../src/engine/step.ts";
 import { openGuestChannel } from "../../src/guest/channel.ts";
 import { createImageService } from "../../src/image/images.ts";
 import { createNetwork } from "../../src/net/network.ts";
+import { joinNetworks } from "../../src/net/networks.ts";
 import type { Call } from "../../src/spec/rpc/contract.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { createFakeWorld, type FakeWorld } from "../fakes/fake-host.ts";
@@ -111,6 +112,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
   const native = {
     shim: `${world.dir}/banger-shim`,
     proxy: `${world.dir}/banger-proxy`,
+    holder: "/fake/holder",
     tsc: "/fake/tsc",
     guestHelpers: "/fake/guest",
     imageScripts: "/fake",
@@ -130,6 +132,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     randomHex,
   });
   const names = new Set<string>();
+  const network = createNetwork({ root: host.root, instance: paths.instance });
   const parts: Omit<Context, "ports"> = {
     paths,
     version: "0.1.0",
@@ -144,12 +147,22 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       readStatus: host.processes.readShimStatus,
     },
     openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: "0.1.0" }),
-    network: createNetwork({ root: host.root, instance: paths.instance }),
+    network: joinNetworks({ networks: { bridge: network, namespace: network }, isUsed: (mode) => mode === "bridge" }),
+    namespace: {
+      find: async () => false,
+      enterArgv: () => [],
+      connectArgv: () => [],
+      connect: async () => null,
+      reach: async () => true,
+      state: () => null,
+    },
+    chooseNetwork: async () => ({ mode: "bridge", reason: "a model" }),
     subnet: createSubnetKeeper({ instance: paths.instance, store, host, config: config.current }),
     names: {
       publish: (plan) => void names.add(plan.vm.name),
       withdraw: (plan) => void names.delete(plan.vm.name),
       serveGuests: async () => {},
+      dismissGuests: async () => {},
       status: () => ({
         zone: "vm",
         address: "127.0.0.1",

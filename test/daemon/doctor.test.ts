@@ -31,12 +31,15 @@ const playHost = async (script: string, options: { config?: string; unshare?: st
   for (const name of ["bin", "lib/banger", "home", "tools", "upper"]) mkdirSync(join(dir, name), { recursive: true });
   // As it is installed, where every user may read it: a checkout may lie in somebody's home.
   cpSync(join(root, "build/banger"), join(dir, "bin/banger"));
-  for (const name of ["banger-shim", "banger-tsc", "guest"])
+  for (const name of ["banger-shim", "banger-holder", "banger-tsc", "guest"])
     cpSync(join(root, "build", name), join(dir, "lib/banger", name), { recursive: true });
   cpSync(join(root, "images"), join(dir, "lib/banger/images"), { recursive: true });
   const home = join(dir, "home");
   mkdirSync(join(home, ".config/banger"), { recursive: true });
-  writeFileSync(join(home, ".config/banger/config.toml"), options.config ?? "version = 1\n[dns]\nport = 0\n");
+  writeFileSync(
+    join(home, ".config/banger/config.toml"),
+    options.config ?? 'version = 1\n[dns]\nport = 0\n[network]\nmode = "bridge"\n',
+  );
   Bun.spawnSync(asRoot(["chown", "-R", `${UID}:${UID}`, home]));
   const holder = Bun.spawn(
     asRoot([
@@ -186,7 +189,9 @@ inNamespaces(
     test("a name server's port that is taken is told with a free one; --fix moves there", async () => {
       const taken = await takePort();
       try {
-        const host = await playHost(":", { config: `version = 1\n[dns]\nport = ${taken.port}\n` });
+        const host = await playHost(":", {
+          config: `version = 1\n[dns]\nport = ${taken.port}\n[network]\nmode = "bridge"\n`,
+        });
         const row = (await host.rows()).get("dns-port");
         expect(row).toMatchObject({
           status: "warning",

@@ -6,6 +6,9 @@ export const sshCommand = (access: Output<"vm.access">, ...line: string[]): stri
   ...["-o", `UserKnownHostsFile=${access.knownHostsPath}`, "-o", `HostKeyAlias=${access.hostKeyAlias}`],
   ...["-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=30", "-o", "LogLevel=ERROR"],
   ...["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=12"],
+  ...(access.proxyCommand === undefined
+    ? []
+    : ["-o", `ProxyCommand=${access.proxyCommand}`, "-o", "ProxyUseFdpass=yes"]),
   access.address,
   ...line,
 ];

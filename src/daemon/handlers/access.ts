@@ -11,12 +11,17 @@ import type { Context, LiveVm } from "../context.ts";
 import { hostKeyAlias } from "../create.ts";
 import { followLog } from "../follow-log.ts";
 import { bangerKeyPath } from "../prepare-create.ts";
-import { hostAddressOf } from "../view.ts";
+import { guestAddressOf, hostAddressOf } from "../view.ts";
 import { findVm } from "./vm.ts";
 
 type AccessHandlers = Pick<Handlers, "vm.access" | "vm.console" | "vm.logs" | "vm.stats" | "vm.why-slow">;
 
 const STATS_WINDOW_MS = 250;
+const CONNECT_TIMEOUT_MS = 15_000;
+
+/** ssh gives the line to a shell, after expanding what follows a percent sign (ssh_config(5)). */
+const renderProxyCommand = (argv: readonly string[]): string =>
+  argv.map((word) => `'${word.replaceAll("'", "'\\''").replaceAll("%", "%%")}'`).join(" ");
 
 const needRunning = (record: VmRecord, verb: string): void => {
   if (record.state === "running") return;
@@ -37,14 +42,19 @@ export const accessHandlers = (context: Context): AccessHandlers => {
     "vm.access": async (input) => {
       const record = findVm(context, input.vm);
       needRunning(record, "reach");
-      const address = hostAddressOf(context, record);
+      const isInside = record.spec.networks[0]?.mode === "namespace";
+      const address = isInside ? guestAddressOf(context, record) : hostAddressOf(context, record);
       if (address === null) throw fail("vmm.shim_lost", { vm: record.spec.name });
+      // The holder may have been killed a moment ago, and VMs outlive it.
+      if (isInside) await context.namespace.find();
+      const way = { address, port: 22, timeoutMs: CONNECT_TIMEOUT_MS };
       return {
         id: record.id,
         name: record.spec.name,
         user: record.spec.user.name,
         address,
         port: 22,
+        ...(isInside ? { proxyCommand: renderProxyCommand(context.namespace.connectArgv(way)) } : {}),
         keyPath: bangerKeyPath(context),
         knownHostsPath: planVmPaths(context.paths, record.id).knownHosts,
         hostKeyAlias: hostKeyAlias(record.id),

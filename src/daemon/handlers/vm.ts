@@ -8,7 +8,7 @@ import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { gatherStart } from "../gather-start.ts";
 import { createVm, deleteVm, startVm, stopVm } from "../operate.ts";
-import { prepareCreate } from "../prepare-create.ts";
+import { chooseMode, prepareCreate } from "../prepare-create.ts";
 import { viewOf } from "../view.ts";
 
 type VmHandlers = Pick<
@@ -83,10 +83,11 @@ export const vmHandlers = (context: Context): VmHandlers => {
 
   return {
     "vm.create": async (input, call) => {
-      await context.doctor.preflight(input.start ? ["vm.create", "vm.start"] : ["vm.create"]);
+      const mode = await chooseMode(context, input.network);
+      await context.doctor.preflight(input.start ? ["vm.create", "vm.start"] : ["vm.create"], { mode });
       // Names and slots are chosen under one lock, so that two creations never choose the same.
       const made = await context.locks.run("create", async () => {
-        const prepared = await prepareCreate(context, input);
+        const prepared = await prepareCreate(context, input, mode);
         await createVm(context, prepared, call);
         return prepared.record;
       });
@@ -189,6 +190,7 @@ const setVm = async (context: Context, record: VmRecord, input: ParsedInput<"vm.
     vcpus: input.vcpu ?? spec.vcpus,
     memoryMiB: input.memory ?? spec.memoryMiB,
     hasWildcardName: input.dnsWildcard ?? spec.hasWildcardName,
+    networks: spec.networks.map((link) => ({ ...link, mode: input.network ?? link.mode })),
     disks: spec.disks.map((disk) => (disk.role === "root" ? { ...disk, sizeMiB: input.disk ?? disk.sizeMiB } : disk)),
   };
   const fields = [
@@ -196,6 +198,7 @@ const setVm = async (context: Context, record: VmRecord, input: ParsedInput<"vm.
     next.memoryMiB === spec.memoryMiB ? null : "memoryMiB",
     next.disks[0]?.sizeMiB === currentMiB ? null : "diskMiB",
     next.hasWildcardName === spec.hasWildcardName ? null : "dnsWildcard",
+    next.networks[0]?.mode === spec.networks[0]?.mode ? null : "network",
   ].filter((field) => field !== null);
   if (fields.length === 0) return false;
   if (input.disk !== undefined && input.disk > currentMiB)

@@ -4,7 +4,7 @@ import { ProgressEvent } from "../events.ts";
 import { ImageRef, LabelKey, Labels, VmName, VmRef } from "../names.ts";
 import { StartPlan } from "../plan.ts";
 import { sizeBetween } from "../size.ts";
-import { Vm, VmmName } from "../vm.ts";
+import { NetworkMode, Vm, VmmName } from "../vm.ts";
 import { method } from "./method.ts";
 
 const vm = VmRef.describe("VM name, id or unique prefix");
@@ -34,6 +34,7 @@ const startErrors = [
   "root.sudo_missing",
   "host.tun_unusable",
   "bundle.missing",
+  "namespace.unavailable",
   "host.command_failed",
   "host.no_space",
   "operation.timeout",
@@ -72,6 +73,10 @@ export const vmMethods = {
         .enum(["auto", ...VmmName.options])
         .optional()
         .describe("virtual machine monitor"),
+      network: z
+        .enum(["auto", ...NetworkMode.options])
+        .optional()
+        .describe("how it is connected: a bridge on this host, or a namespace without root"),
     }),
     output: Vm,
     events: ProgressEvent,
@@ -98,6 +103,7 @@ export const vmMethods = {
           command: "banger create --vcpu 2 --memory 2G --disk 20G --label team=blue db",
           shows: "choose its size and label it",
         },
+        { command: "banger create --network namespace web", shows: "connect it without root" },
         { command: "banger create --no-start --json spare", shows: "only make it, and print it as JSON" },
       ],
     },
@@ -227,13 +233,14 @@ export const vmMethods = {
     },
   }),
   "vm.set": method({
-    summary: "Change the vCPUs, memory, disk size or names of a stopped VM",
+    summary: "Change the vCPUs, memory, disk size, names or network of a stopped VM",
     input: z.object({
       vm,
       vcpu: vcpu.optional().describe("virtual CPUs"),
       memory: memory.optional().describe("memory with its unit, for example 2G"),
       disk: disk.optional().describe("new size of the root disk with its unit; disks only grow"),
       dnsWildcard: z.boolean().optional().describe("whether every name below the VM's own leads to it too"),
+      network: NetworkMode.optional().describe("how it is connected from its next start on: bridge or namespace"),
     }),
     output: VmChange,
     errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "vm.disk_shrink", "host.memory_short", "host.no_space"],
@@ -241,7 +248,10 @@ export const vmMethods = {
     command: {
       path: ["vm", "set"],
       flagAliases: { vcpu: ["cpus", "vcpus"], memory: ["mem"] },
-      examples: [{ command: "banger vm set web --memory 8G --disk 80G", shows: "give it more" }],
+      examples: [
+        { command: "banger vm set web --memory 8G --disk 80G", shows: "give it more" },
+        { command: "banger vm set web --network namespace", shows: "connect it without root from its next start on" },
+      ],
     },
   }),
   "vm.rename": method({
@@ -386,6 +396,10 @@ export const vmMethods = {
       user: z.string(),
       address: z.string(),
       port: z.number().int(),
+      proxyCommand: z
+        .string()
+        .optional()
+        .describe("ssh's ProxyCommand, with ProxyUseFdpass, where the address is not to be reached from here"),
       keyPath: z.string().describe("banger's own private key"),
       knownHostsPath: z.string(),
       hostKeyAlias: z.string(),
