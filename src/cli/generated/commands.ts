@@ -258,6 +258,10 @@ export const generatedCommands: readonly CommandData[] = [
         shows: "choose its size and label it",
       },
       {
+        command: "banger create --network namespace web",
+        shows: "connect it without root",
+      },
+      {
         command: "banger create --no-start --json spare",
         shows: "only make it, and print it as JSON",
       },
@@ -355,6 +359,13 @@ export const generatedCommands: readonly CommandData[] = [
         description: "virtual machine monitor",
         isRequired: false,
         choices: ["auto", "firecracker", "qemu"],
+      },
+      {
+        field: "network",
+        kind: "choice",
+        description: "how it is connected: a bridge on this host, or a namespace without root",
+        isRequired: false,
+        choices: ["auto", "bridge", "namespace"],
       },
     ],
     positionals: [
@@ -640,11 +651,15 @@ export const generatedCommands: readonly CommandData[] = [
     name: "vm.set",
     path: ["vm", "set"],
     aliases: [],
-    summary: "Change the vCPUs, memory, disk size or names of a stopped VM",
+    summary: "Change the vCPUs, memory, disk size, names or network of a stopped VM",
     examples: [
       {
         command: "banger vm set web --memory 8G --disk 80G",
         shows: "give it more",
+      },
+      {
+        command: "banger vm set web --network namespace",
+        shows: "connect it without root from its next start on",
       },
     ],
     flags: [
@@ -677,6 +692,13 @@ export const generatedCommands: readonly CommandData[] = [
         description: "whether every name below the VM's own leads to it too",
         isRequired: false,
         canBeNegated: true,
+      },
+      {
+        field: "network",
+        kind: "choice",
+        description: "how it is connected from its next start on: bridge or namespace",
+        isRequired: false,
+        choices: ["bridge", "namespace"],
       },
     ],
     positionals: [
