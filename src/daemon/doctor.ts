@@ -1,4 +1,7 @@
 // Hands the checks of the host what they look at: this daemon's own state, or, where no daemon can be started, what lies there.
+import manifestText from "../../runtime-bundle.toml" with { type: "text" };
+import { hostArchitecture, parseManifest, pinnedHash } from "../bundle/manifest.ts";
+import { readOwn } from "../bundle/own.ts";
 import { clockReadings } from "../core/clock-readings.ts";
 import { parseConfig, resolveConfig } from "../core/config.ts";
 import { decideNetworkWay } from "../core/network-way.ts";
@@ -61,6 +64,17 @@ const checkDatabase = (path: string) => (): void => {
   }
 };
 
+/** Told by its hash: what the manifest pins, and what `banger bundle use` recorded. */
+const originOf =
+  (dataDir: string): DoctorPorts["originOf"] =>
+  async ({ name, path, sha256 }) => {
+    const own = await readOwn(dataDir, name);
+    if (own !== null && own.path === path) return own.sha256 === sha256 ? "own" : "changed";
+    const pinned = { path: "runtime-bundle.toml", architecture: hostArchitecture() };
+    const isPinned = parseManifest(manifestText, pinned).some((artifact) => pinnedHash(artifact) === sha256);
+    return isPinned ? "pinned" : "unknown";
+  };
+
 const ofHost = (host: Host) => ({
   facts: once(() => host.facts()) as Host["facts"],
   files: host.files,
@@ -80,6 +94,7 @@ const portsOfDaemon = (context: Context, probe: (name: VmmName) => Promise<VmmPr
     rootLaunch: findRootLaunch,
     proved: new Set(),
     hashFile: once(hashFile),
+    originOf: originOf(paths.dataDir),
     executable: context.executable,
     probe: once(probe),
     choose: chooseDriver,
@@ -194,6 +209,7 @@ export const checkWithoutDaemon = async (options: {
     rootLaunch: findRootLaunch,
     proved: new Set(),
     hashFile: once(hashFile),
+    originOf: originOf(paths.dataDir),
     executable,
     probe: once((name: VmmName) =>
       drivers[name].probe({

@@ -4,6 +4,13 @@ import { check, error, ok, skipped, warning } from "./check.ts";
 
 const moduleOf = { vmx: "kvm_intel", svm: "kvm_amd" } as const;
 
+const originWords = {
+  pinned: "the official one",
+  own: "your own",
+  changed: "your own, changed",
+  unknown: "of an origin that is not recorded",
+} as const;
+
 /** What a proof that failed said after naming the device. */
 const isUnproved = (reason: string): boolean => /no kernel yet to prove KVM/.test(reason);
 
@@ -82,7 +89,7 @@ export const vmmChecks = [
     why: "the VMM that starts guests quickest, where KVM works",
     needs: ["firecracker", "kvm"],
     decide: ({ firecracker, kvm }) => {
-      const { probe, path, sha256 } = firecracker;
+      const { probe, path, sha256, origin } = firecracker;
       const short = sha256 === null ? "" : `, sha256 ${sha256.slice(0, 16)}…`;
       if (!probe.ok) {
         if (path === null) {
@@ -91,19 +98,24 @@ export const vmmChecks = [
           return isPointless
             ? skipped(`${state}; without KVM it could not run`)
             : warning(state, {
-                fix: "put the official binary at /usr/local/bin/firecracker, from github.com/firecracker-microvm/firecracker/releases",
+                fix: "banger bundle fetch firecracker   # or put the official binary at /usr/local/bin/firecracker",
               });
         }
         return skipped(`${probe.reason}${short}`);
       }
       const { version, isStatic } = probe.binary;
       const what = `Firecracker ${version} at ${probe.binary.path}${short}`;
+      if (origin === "changed") {
+        return warning(`${what} is another file than the one that was recorded as your own`, {
+          fix: `banger bundle use firecracker ${probe.binary.path}   # records this one`,
+        });
+      }
       if (isStatic === false) {
         return warning(`${what} is not linked statically: it carries no seccomp filter, and the jailer refuses it`, {
           fix: "put the official binary, which is static, at /usr/local/bin/firecracker",
         });
       }
-      return ok(`${what}, static`);
+      return ok(`${what}, static, ${originWords[origin]}`);
     },
   }),
   check({

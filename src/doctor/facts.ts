@@ -12,6 +12,12 @@ import type { NetworkMode, VmmName } from "../spec/vm.ts";
 import type { VmmProbe } from "../vmm/driver.ts";
 import type { DriverChoice, Probes } from "../vmm/index.ts";
 
+/**
+ * Whose program it is: the one that the bundle's manifest pins, one of the user's own that was recorded, one that was recorded and
+ * is another by now, or neither.
+ */
+export type ProgramOrigin = "pinned" | "own" | "changed" | "unknown";
+
 /** A device file, as this user finds it. */
 export type DeviceState = "usable" | "absent" | "forbidden";
 
@@ -50,7 +56,7 @@ export type DoctorFacts = {
   kvm: { device: DeviceState; flag: "vmx" | "svm" | null; isGuest: boolean };
   tun: DeviceState;
   vhostVsock: DeviceState;
-  firecracker: { probe: VmmProbe; path: string | null; sha256: string | null };
+  firecracker: { probe: VmmProbe; path: string | null; sha256: string | null; origin: ProgramOrigin };
   qemu: VmmProbe;
   choice: DriverChoice;
   /** Name of a program → its path, null when it is not installed. */
@@ -115,6 +121,7 @@ export type DoctorPorts = {
   proved: Set<"sudo">;
   /** SHA-256 of a file; null when there is none. */
   hashFile: (path: string) => Promise<string | null>;
+  originOf: (program: { name: VmmName; path: string; sha256: string }) => Promise<ProgramOrigin>;
   /** What is to be the installed helper. */
   executable: string;
   /** Asked more than once: whoever hands it in remembers. */

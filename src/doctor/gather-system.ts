@@ -141,7 +141,10 @@ export const gatherSystem: Pick<Gatherers, SystemFacts> = {
   firecracker: async (ports) => {
     const probe = await ports.probe("firecracker");
     const path = probe.ok ? probe.binary.path : (/ at (\/\S+) needs KVM/.exec(probe.reason)?.[1] ?? null);
-    return { probe, path, sha256: path === null ? null : await ports.hashFile(path) };
+    const sha256 = path === null ? null : await ports.hashFile(path);
+    const origin =
+      path === null || sha256 === null ? "unknown" : await ports.originOf({ name: "firecracker", path, sha256 });
+    return { probe, path, sha256, origin };
   },
   qemu: (ports) => ports.probe("qemu"),
   choice: async ({ probe, choose, config }) => {
