@@ -78,6 +78,7 @@ const image = process.argv.includes("--without-image") ? null : await readyImage
 const put = await bundle.assemble(
   {
     shim: join(root, "build/banger-shim"),
+    proxy: join(root, "build/banger-proxy"),
     "tsc-meter": join(root, "build/banger-tsc"),
     "guest-init": join(root, "build/guest/banger-init"),
     "guest-initramfs-init": join(root, "build/guest/banger-initramfs-init"),

@@ -1,4 +1,5 @@
 // Speaks with banger-proxy: starts one for a VM, has sockets of this host opened and handed to it, and ends it.
+import { existsSync } from "node:fs";
 import { fail } from "../spec/errors.ts";
 import type { ProcessProof } from "../spec/vm.ts";
 import { runCommand } from "./command.ts";
@@ -51,6 +52,8 @@ const GONE_POLL_MS = 10;
 
 /** The answers to some requests; null when nobody listens there. */
 const ask = async (where: ProxyPlace, requests: readonly string[]): Promise<string[] | null> => {
+  // Most VMs have none: nothing is started to learn that.
+  if (!existsSync(where.control)) return null;
   const argv = [where.proxyPath, "--ask", where.control];
   const { stdout, stderr, exitCode } = await runCommand({
     argv,
