@@ -66,7 +66,9 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
     try {
       const { shimPid, shimStartTicks } = await shim.hello();
       const until = { pid: shimPid, startTicks: shimStartTicks };
-      await proxies.launch({ vm: plan.vm.name, id: plan.vm.id, ...place, until, inside: [] });
+      // Bound to the shim, which keeps the namespaces: it needs no lease of its own.
+      const inside = plan.network.mode === "namespace" ? context.namespace.enterArgv() : [];
+      await proxies.launch({ vm: plan.vm.name, id: plan.vm.id, ...place, until, inside });
     } finally {
       shim.close();
     }
