@@ -91,10 +91,7 @@ const put = await bundle.assemble(
   version,
 );
 say(`==> built here: ${put.join(", ")}`);
-if (kernel === null)
-  say(
-    "    no kernel of our own: make kernel builds it, in half an hour; the distribution's serves, 1.7 times slower to SSH",
-  );
+if (kernel === null) say("    without a kernel of our own: the distribution's serves");
 try {
   await bundle.fetch([], {
     from: process.env.BANGER_BUNDLE_FROM || null,
