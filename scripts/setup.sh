@@ -64,6 +64,7 @@ drill ldnsutils
 dnsmasq dnsmasq-base
 dbus-daemon dbus-daemon
 ping iputils-ping
+rsync rsync
 tmux tmux
 zsh zsh
 fish fish
