@@ -25,13 +25,13 @@ export const BOOT_MS = 180_000;
 export const TEARDOWN_MS = 120_000;
 
 /** Why no guest can be booted here; null when one can. BANGER_REQUIRE=qemu makes that a failure instead of a skip. */
-export const findObstacle = (): string | null => {
+export const findObstacle = ({ needsRoot = true } = {}): string | null => {
   const obstacle =
     Bun.which("qemu-system-x86_64") === null
       ? "qemu-system-x86_64 is not installed"
       : Bun.which("mmdebstrap") === null && process.env.BANGER_TEST_IMAGE_DIR === undefined
         ? "mmdebstrap is not installed, so there is no image"
-        : !isRoot && !Bun.spawnSync(["sudo", "-n", "true"], { stderr: "ignore" }).success
+        : needsRoot && !isRoot && !Bun.spawnSync(["sudo", "-n", "true"], { stderr: "ignore" }).success
           ? "taps need root, and sudo asks for a password"
           : null;
   if (obstacle !== null && (process.env.BANGER_REQUIRE ?? "").split(",").includes("qemu")) throw new Error(obstacle);
@@ -75,12 +75,16 @@ const text = async (argv: readonly string[]): Promise<string> => {
   return new Response(child.stdout).text();
 };
 
-const SETTLE_MS = 5000;
+const SETTLE_MS = 20_000;
 
 export type InstanceOptions = {
   /** Put before `banger`: enters the namespaces that play a host. */
   inside?: readonly string[];
   env?: Record<string, string>;
+  /** Instead of the one of this checkout. */
+  executable?: string;
+  /** The instance's files, a copy of the image among them, are made this user's; by root alone. */
+  owner?: number | null;
   /** False: no image is lent. */
   hasImage?: boolean;
   /** The whole of config.toml instead of the one below. */
@@ -110,7 +114,14 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
     mkdirSync(join(dir, name), { recursive: true });
   mkdirSync(runtime, { mode: 0o700 });
   writeFileSync(join(dir, "config/banger/config.toml"), options.config ?? CONFIG);
-  if (template !== null) lendImage(template, join(dir, "state"));
+  const owner = options.owner ?? null;
+  if (template !== null && owner === null) lendImage(template, join(dir, "state"));
+  if (template !== null && owner !== null) {
+    const copy = join(dir, "lent");
+    Bun.spawnSync(["cp", "-a", "--sparse=always", "--reflink=auto", `${template}/.`, copy]);
+    lendImage(template, join(dir, "state"), copy);
+  }
+  if (owner !== null) Bun.spawnSync(["chown", "-R", `${owner}:${owner}`, dir]);
   const env: Record<string, string> = {
     PATH: process.env.PATH ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     HOME: join(dir, "home"),
@@ -130,7 +141,7 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
   const beside = (argv: readonly string[]) => [...inside, ...argv];
 
   const run: Instance["run"] = async (args, { stdin, timeoutMs = 300_000, env: more = {}, cwd = "/" } = {}) => {
-    const child = Bun.spawn(beside([BANGER, ...args]), {
+    const child = Bun.spawn(beside([options.executable ?? BANGER, ...args]), {
       env: { ...env, ...more },
       cwd,
       stdin: stdin === undefined ? "ignore" : Buffer.from(stdin),

@@ -146,14 +146,16 @@ export const findTemplate = async (): Promise<string> => {
   return dir;
 };
 
-/** Enters the template's image into the records of an instance that has not run yet; its files stay where they are. */
-export const lendImage = (template: string, stateHome: string): void => {
+/** Enters the template's image into the records of an instance that has not run yet; its files stay where they are, or in a copy of the template. */
+export const lendImage = (template: string, stateHome: string, copy?: string): void => {
+  // A template may have been built under another name of its directory.
+  const placed = (dir: string) => (copy === undefined ? dir : join(copy, dir.slice(dir.lastIndexOf("/data/banger/"))));
   const from = openStore({ path: join(template, "state/banger/banger.db"), readOnly: true });
   mkdirSync(join(stateHome, "banger"), { recursive: true, mode: 0o700 });
   const to = openStore({ path: join(stateHome, "banger/banger.db") });
   try {
-    for (const kernel of from.kernels.all()) to.kernels.insert(kernel);
-    for (const image of from.images.all()) to.images.insert(image);
+    for (const kernel of from.kernels.all()) to.kernels.insert({ ...kernel, dir: placed(kernel.dir) });
+    for (const image of from.images.all()) to.images.insert({ ...image, dir: placed(image.dir) });
   } finally {
     from.close();
     to.close();
