@@ -41,7 +41,11 @@ address=$(field 'addresses.find(({ side }) => side === "host")?.address')
 line() { printf '  %-30s %s\n' "$1" "$2"; }
 printf '\n%s is running. To go on:\n' "$vm"
 line "./banger ssh $vm" 'a shell in it'
-line "curl http://$address:8080" 'its port 8080, once something listens there'
+if [ -n "$address" ]; then
+  line "curl http://$address:8080" 'its port 8080, once something listens there'
+else
+  line "./banger vm forward $vm 8080:8080" 'its port 8080 at http://127.0.0.1:8080'
+fi
 line './banger ls' 'your VMs'
 line "./banger stop $vm" 'end it, and keep its disk'
 line "./banger rm --force $vm" 'remove it, with its disk'

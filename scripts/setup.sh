@@ -161,9 +161,14 @@ install_packages() {
   [ -z "$(list_missing)" ] || die "still missing after installing: $(list_missing | tr '\n' ' ')"
 }
 
+# Whether this user may become root by sudo, with or without a password. Who may not gets VMs in namespaces of their own.
+may_use_sudo() {
+  has_program sudo && { sudo -n true 2>/dev/null || id -nG | grep -qwE 'sudo|wheel|admin'; }
+}
+
 # What a user without root still needs once, which banger itself does and can print: the root-owned helper and its sudoers line.
 lacks_privilege() {
-  [ "$purpose" != build ] && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ]
+  [ "$purpose" != build ] && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ] && may_use_sudo
 }
 
 # The kernel lets nobody make a tap without privilege; opening the device is what udev allows everyone, and not every machine has udev.
@@ -200,8 +205,9 @@ if [ -n "$missing" ] || ! has_bun || ! has_dependencies || lacks_privilege || la
     say "  so that bridges, taps and firewall rules of VMs can be made (banger setup --print shows them)"
   fi
   if lacks_tun; then say "  by sudo: /dev/net/tun opened for users (0666), as udev does it elsewhere"; fi
-  if [ "$(id -u)" != 0 ] && { [ -n "$missing" ] || lacks_privilege || lacks_tun; }; then
-    has_program sudo || die "this needs root and there is no sudo" "run it as root"
+  if [ "$(id -u)" != 0 ] && ! may_use_sudo && { [ -n "$missing" ] || lacks_tun; }; then
+    die "packages and devices need root, and you may not use sudo here" \
+      "ask whoever administers this machine for: ${missing:+apt-get install $missing}${missing:+$(lacks_tun && echo 'and ')}$(lacks_tun && echo 'chmod 0666 /dev/net/tun')"
   fi
   ask
 fi

@@ -55,6 +55,7 @@ const ssh = async (context: Context, access: Output<"vm.access">, command: strin
     StrictHostKeyChecking: "yes",
     IdentitiesOnly: "yes",
     ConnectTimeout: "90",
+    ...(access.proxyCommand === undefined ? {} : { ProxyCommand: access.proxyCommand, ProxyUseFdpass: "yes" }),
   };
   const argv = ["/usr/bin/ssh", "-F", "/dev/null"];
   for (const [key, value] of Object.entries(options)) argv.push("-o", `${key}=${value}`);

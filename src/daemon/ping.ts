@@ -4,7 +4,7 @@ import { fail, hasCode } from "../spec/errors.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import type { VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
-import { hostAddressOf } from "./view.ts";
+import { guestAddressOf } from "./view.ts";
 
 const PING_TIMEOUT_MS = 3000;
 /** A kernel that runs takes a connection on its own, at once. */
@@ -24,11 +24,12 @@ const isVmmStopped = async (context: Context, pid: number | undefined): Promise<
 const explainSilence = async (context: Context, record: VmRecord, waitedMs: number): Promise<Error> => {
   const { spec, runtime, state } = record;
   const vm = spec.name;
-  const address = hostAddressOf(context, record);
+  const address = guestAddressOf(context, record);
+  const reach = record.spec.networks[0]?.mode === "namespace" ? context.namespace.reach : context.reach;
   const signal = new AbortController().signal;
   const [isStopped, isReached] = await Promise.all([
     isVmmStopped(context, runtime.process?.pid),
-    address !== null && context.reach({ address, port: 22, timeoutMs: REACH_TIMEOUT_MS, signal }),
+    address !== null && reach({ address, port: 22, timeoutMs: REACH_TIMEOUT_MS, signal }),
   ]);
   const upMs = runtime.startedAt === null ? null : Math.max(0, context.now().getTime() - Date.parse(runtime.startedAt));
   const silence = decideSilence({

@@ -129,7 +129,9 @@ const renderCreated = (vm: Vm, context: ViewContext) => {
       ? [
           `${vm.name} is running: ${vm.image}, ${size}.`,
           `  Get in:        banger ssh ${vm.name}`,
-          `  Reach a port:  ${address}:PORT, for example curl http://${address}:8080`,
+          vm.network === "namespace"
+            ? `  Reach a port:  banger vm forward ${vm.name} 8080:8080, and curl http://127.0.0.1:8080`
+            : `  Reach a port:  ${address}:PORT, for example curl http://${address}:8080`,
           `  Remove it:     banger rm --force ${vm.name}`,
         ]
       : [
