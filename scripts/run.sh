@@ -38,7 +38,7 @@ say "./banger ssh $vm -- uname -a"
 "$banger" vm ssh "$vm" -- uname -a </dev/null
 
 address=$(field 'addresses.find(({ side }) => side === "host")?.address')
-line() { printf '  %-30s %s\n' "$1" "$2"; }
+line() { printf '  %-40s %s\n' "$1" "$2"; }
 printf '\n%s is running. To go on:\n' "$vm"
 line "./banger ssh $vm" 'a shell in it'
 if [ -n "$address" ]; then

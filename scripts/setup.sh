@@ -161,9 +161,10 @@ install_packages() {
   [ -z "$(list_missing)" ] || die "still missing after installing: $(list_missing | tr '\n' ' ')"
 }
 
-# Whether this user may become root by sudo, with or without a password. Who may not gets VMs in namespaces of their own.
+# Whether this user may become root, told by the groups that Debian and Ubuntu have for it. Who is in none gets VMs in namespaces, and
+# sudo is not called: it would report the attempt.
 may_use_sudo() {
-  has_program sudo && { sudo -n true 2>/dev/null || id -nG | grep -qwE 'sudo|wheel|admin'; }
+  has_program sudo && id -nG | grep -qwE 'sudo|wheel|admin'
 }
 
 # What a user without root still needs once, which banger itself does and can print: the root-owned helper and its sudoers line.
@@ -205,8 +206,8 @@ if [ -n "$missing" ] || ! has_bun || ! has_dependencies || lacks_privilege || la
     say "  so that bridges, taps and firewall rules of VMs can be made (banger setup --print shows them)"
   fi
   if lacks_tun; then say "  by sudo: /dev/net/tun opened for users (0666), as udev does it elsewhere"; fi
-  if [ "$(id -u)" != 0 ] && ! may_use_sudo && { [ -n "$missing" ] || lacks_tun; }; then
-    die "packages and devices need root, and you may not use sudo here" \
+  if [ "$(id -u)" != 0 ] && ! has_program sudo && { [ -n "$missing" ] || lacks_tun; }; then
+    die "this needs root and there is no sudo" \
       "ask whoever administers this machine for: ${missing:+apt-get install $missing}${missing:+$(lacks_tun && echo 'and ')}$(lacks_tun && echo 'chmod 0666 /dev/net/tun')"
   fi
   ask

@@ -39,6 +39,18 @@ const errorOf = (work: () => unknown): unknown => {
 };
 
 describe("a launch of QEMU", () => {
+  test("emulated processors run side by side only where QEMU keeps them from each other's half-patched code", () => {
+    const threads = (version: string, vcpus: number) =>
+      /thread=(\w+)/.exec(after(argvOf({ vcpus, binary: { ...spec().binary, version } }), "-accel"))?.[1];
+    expect(["7.2.22", "8.0.4", "8.1.0", "10.0.2"].map((version) => threads(version, 2))).toEqual([
+      "single",
+      "single",
+      "multi",
+      "multi",
+    ]);
+    expect(threads("7.2.22", 1)).toBe("multi");
+  });
+
   test("is exactly this for an ordinary VM under emulation", () => {
     expect(launchQemu(spec())).toMatchSnapshot();
   });

@@ -40,6 +40,20 @@ const translationCacheMiB = (vcpus: number) => Math.max(TRANSLATION_CACHE_MIB, v
  */
 const isClockGiven = (spec: MachineSpec) => spec.accelerator === "kvm" || spec.tscKhz !== null;
 
+/** The first QEMU whose processors may run side by side while a guest's kernel patches its own code. */
+const SAFE_THREADS = [8, 1] as const;
+
+/**
+ * Before QEMU 8.1 ("accel/tcg: Always lock pages before translation", deba78709a) one emulated processor may translate an instruction
+ * while another one is half-way through patching it. Linux patches its static branches like that, and a boot with two processors ended in
+ * a panic there (seen with 7.2; Launchpad bug 2051965). They take turns on one thread instead.
+ */
+const threadsOf = ({ vcpus, binary }: MachineSpec): "multi" | "single" => {
+  const [major = 0, minor = 0] = binary.version.split(".").map(Number);
+  const isSafe = major > SAFE_THREADS[0] || (major === SAFE_THREADS[0] && minor >= SAFE_THREADS[1]);
+  return vcpus === 1 || isSafe ? "multi" : "single";
+};
+
 /** The bare machine: what KVM is proved with and what VMs run on are the same. */
 export const machineArguments = (spec: MachineSpec): string[] => [
   "-machine",
@@ -57,7 +71,12 @@ export const machineArguments = (spec: MachineSpec): string[] => [
   ),
   ...(spec.accelerator === "kvm"
     ? ["-accel", "kvm", "-cpu", "host"]
-    : ["-accel", optionList("tcg", "thread=multi", `tb-size=${translationCacheMiB(spec.vcpus)}`), "-cpu", "max"]),
+    : [
+        "-accel",
+        optionList("tcg", `thread=${threadsOf(spec)}`, `tb-size=${translationCacheMiB(spec.vcpus)}`),
+        "-cpu",
+        "max",
+      ]),
   "-smp",
   String(spec.vcpus),
   "-m",
