@@ -71,8 +71,8 @@ suite(`crashes${obstacle === null ? "" : ` (${obstacle})`}`, () => {
       expect(killed).toBeGreaterThan(1);
       expect(await echo("without a daemon")).toBe("without a daemon");
       const after = await banger.show("vm");
-      const { diskUsedMiB, clock } = after;
-      expect(after).toEqual({ ...before, diskUsedMiB, clock });
+      const { diskUsedMiB, clock, ports } = after;
+      expect(after).toEqual({ ...before, diskUsedMiB, clock, ports });
       expect(await banger.daemonPid()).not.toBe(killed as number);
       expect(await echo("adopted")).toBe("adopted");
       // Its questions went to the daemon that is gone: the new one has to answer them.
