@@ -21,11 +21,11 @@ import type { Config } from "../spec/config.ts";
 import { type BangerError, describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import type { VmmName } from "../spec/vm.ts";
 import { openStore, type Store } from "../store/store.ts";
+import { PROBE_TIMEOUT_MS } from "../vmm/boot-proof.ts";
 import type { VmmProbe } from "../vmm/driver.ts";
 import { chooseDriver, drivers } from "../vmm/index.ts";
 import type { Context, Doctor } from "./context.ts";
 
-const PROBE_TIMEOUT_MS = 240_000;
 /** Stands for the id that the first daemon will choose. */
 const NO_INSTANCE = "00000";
 

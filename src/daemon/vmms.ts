@@ -2,6 +2,7 @@
 import type { Host } from "../host/host.ts";
 import { fail } from "../spec/errors.ts";
 import { VmmName } from "../spec/vm.ts";
+import { PROBE_TIMEOUT_MS } from "../vmm/boot-proof.ts";
 import type { ProbeOptions, VmmDriver, VmmProbe } from "../vmm/driver.ts";
 import { chooseDriver, type Probes } from "../vmm/index.ts";
 import type { ChosenVmm } from "./context.ts";
@@ -14,9 +15,6 @@ export type VmmFinder = {
   probe(name: VmmName): Promise<VmmProbe>;
 };
 
-/** A guest under emulation needs seconds to its first line; two are tried at most. */
-const PROBE_TIMEOUT_MS = 60_000;
-
 export const createVmmFinder = (options: {
   drivers: Readonly<Record<VmmName, VmmDriver>>;
   host: Host;
@@ -28,10 +26,9 @@ export const createVmmFinder = (options: {
 }): VmmFinder => {
   const { drivers, host, cacheDir } = options;
   const known = new Map<VmmName, VmmProbe>();
+  const asked = new Map<VmmName, Promise<VmmProbe>>();
 
-  const probe = async (name: VmmName): Promise<VmmProbe> => {
-    const cached = known.get(name);
-    if (cached) return cached;
+  const ask = async (name: VmmName): Promise<VmmProbe> => {
     const { bootId } = await host.facts();
     await host.files.makeDir(cacheDir);
     const kernel = options.kernel();
@@ -46,6 +43,15 @@ export const createVmmFinder = (options: {
     // A VMM that was missing may be installed any moment, and KVM is not proved without a kernel: both are asked again.
     if (found.ok && kernel !== null) known.set(name, found);
     return found;
+  };
+
+  /** VMs made side by side on a host that was just started wait for one proof, not for one each. */
+  const probe = async (name: VmmName): Promise<VmmProbe> => {
+    const answer = known.get(name) ?? asked.get(name);
+    if (answer) return await answer;
+    const asking = ask(name).finally(() => asked.delete(name));
+    asked.set(name, asking);
+    return await asking;
   };
 
   return {

@@ -5,8 +5,14 @@ import type { ProbeOptions } from "./driver.ts";
 
 /** A guest on KVM needs a second; one on a KVM that is itself emulated, on a busy machine, has been seen to need more than twenty. */
 const PROOF_TIMEOUT_MS = 90_000;
+/** For all that a driver's `probe` does: a proof ends itself, and what comes before it, a version asked for, takes seconds at worst. */
+export const PROBE_TIMEOUT_MS = PROOF_TIMEOUT_MS + 30_000;
 /** A kernel says its version long before that. One that has said nothing by now will not: a KVM that cannot run it hangs at once. */
 const SILENCE_TIMEOUT_MS = 12_000;
+/** Between two lines of a kernel that boots; the slowest KVM seen, one that is emulated itself, left ten seconds. */
+const PAUSE_TIMEOUT_MS = 20_000;
+/** What QEMU prints when KVM gives up on an instruction of the guest's. It pauses the guest then, and waits for ever. */
+const GAVE_UP = /^KVM internal error/;
 
 /** What the guest prints on its console once it runs in user mode and a timer has fired. */
 export const PROOF_LINE = "banger-proof: user mode";
@@ -65,36 +71,49 @@ export const renderProofInitramfs = (): Buffer => {
   return renderCpio(members);
 };
 
-/** How a run of the proof went. */
-export type ProofRun = { stdout: string; stderr: string; exitCode: number } | "silent" | "timeout";
+/** Why a proof was ended before it ended by itself. */
+type Stall = "silent" | "paused" | "gave up" | "timeout";
 
-/** What a proof that had to be ended says of KVM. Pure. */
-export const describeStall = (run: "silent" | "timeout"): string => {
-  const what =
-    run === "silent"
-      ? `said nothing in ${SILENCE_TIMEOUT_MS / 1000} s`
-      : `did not get to user mode in ${PROOF_TIMEOUT_MS / 1000} s`;
-  return `/dev/kvm is there, but a kernel started on it ${what}`;
+/** How a run of the proof went. */
+export type ProofRun = { stdout: string; stderr: string; exitCode: number } | Stall;
+
+const stalls: Record<Stall, string> = {
+  silent: `said nothing in ${SILENCE_TIMEOUT_MS / 1000} s`,
+  paused: `stopped half-way, and said nothing more in ${PAUSE_TIMEOUT_MS / 1000} s`,
+  "gave up": "met an instruction that this KVM cannot run",
+  timeout: `did not get to user mode in ${PROOF_TIMEOUT_MS / 1000} s`,
 };
 
-/** Runs it to its end, its deadline, or until it has been silent for too long: its kernel must speak early on the console, which is stdout. */
+/** What a proof that had to be ended says of KVM. Pure. */
+export const describeStall = (run: Stall): string => `/dev/kvm is there, but a kernel started on it ${stalls[run]}`;
+
+/** Runs it to its end or its deadline, or until it is plain that no more will come: its kernel must speak on the console, which is stdout. */
 export const runProof = async (
   argv: readonly string[],
   options: Pick<ProbeOptions, "processes" | "signal">,
 ): Promise<ProofRun> => {
-  const silence = new AbortController();
-  const timer = setTimeout(() => silence.abort(), SILENCE_TIMEOUT_MS);
+  const ended = new AbortController();
+  let stall: Stall = "silent";
+  const end = (why: Stall) => {
+    stall = why;
+    ended.abort();
+  };
+  let timer = setTimeout(end, SILENCE_TIMEOUT_MS, "silent");
   try {
     return await options.processes.runCommand({
       argv,
       timeoutMs: PROOF_TIMEOUT_MS,
-      signal: AbortSignal.any([options.signal, silence.signal]),
+      signal: AbortSignal.any([options.signal, ended.signal]),
       keepBytes: 65_536,
-      onLine: () => clearTimeout(timer),
+      onLine: (line, stream) => {
+        clearTimeout(timer);
+        if (stream === "stderr" && GAVE_UP.test(line)) end("gave up");
+        else timer = setTimeout(end, PAUSE_TIMEOUT_MS, "paused");
+      },
     });
   } catch (error) {
     options.signal.throwIfAborted();
-    if (silence.signal.aborted) return "silent";
+    if (ended.signal.aborted) return stall;
     if (hasCode(error, "operation.timeout")) return "timeout";
     throw error;
   } finally {

@@ -3,9 +3,10 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { runCommand } from "../../src/host/command.ts";
 import type { CommandRequest, CommandResult } from "../../src/host/host.ts";
 import { fail } from "../../src/spec/errors.ts";
-import { PROOF_LINE, renderProofInitramfs } from "../../src/vmm/boot-proof.ts";
+import { PROOF_LINE, renderProofInitramfs, runProof } from "../../src/vmm/boot-proof.ts";
 import { chooseDriver } from "../../src/vmm/index.ts";
 import { decideProof, isOldQemu, parseQemuVersion, renderProofArgv } from "../../src/vmm/qemu/probe.ts";
 import { memoryOf } from "../../src/vmm/remembered.ts";
@@ -56,6 +57,13 @@ describe("the proof of KVM", () => {
     expect(ended("Probing EDD (edd=off to disable)... ok\r\n").isProved).toBe(false);
     expect(ended("").reason).toContain("exit code 0");
     expect(decideProof("timeout").reason).toContain("did not get to user mode in 90 s");
+  });
+
+  test("ends when KVM gives up on the guest, which QEMU only pauses", async () => {
+    const script = "echo 'Linux version 6.12'; echo 'KVM internal error. Suberror: 1' >&2; exec sleep 600";
+    const run = await runProof(["/bin/sh", "-c", script], { processes: { runCommand }, signal: never });
+    expect(run).toBe("gave up");
+    expect(decideProof(run).reason).toContain("met an instruction that this KVM cannot run");
   });
 
   test("quotes QEMU's first error, not its warnings or its name", () => {

@@ -43,7 +43,7 @@ const complaintOf = (output: string): string =>
 
 /** What a run of the proof means. Pure. */
 export const decideProof = (result: ProofRun): Verdict => {
-  if (result === "silent" || result === "timeout") return { isProved: false, reason: describeStall(result) };
+  if (typeof result === "string") return { isProved: false, reason: describeStall(result) };
   const { stdout, stderr, exitCode } = result;
   if (stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
   const name = nameExitCode(exitCode);

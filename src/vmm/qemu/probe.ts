@@ -83,7 +83,7 @@ const isVerdict = (value: unknown): value is Verdict =>
 
 /** What a run of the proof means; null when it says nothing about KVM. */
 export const decideProof = (result: ProofRun): Verdict => {
-  if (result === "silent" || result === "timeout") return { isProved: false, reason: describeStall(result) };
+  if (typeof result === "string") return { isProved: false, reason: describeStall(result) };
   if (result.stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
   const detail = complaintOf(result.stderr) || `it ended with exit code ${result.exitCode}`;
   return { isProved: false, reason: `/dev/kvm is there, but no guest boots on it: ${detail}` };
