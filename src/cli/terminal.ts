@@ -1,6 +1,5 @@
 // Where the command line writes: plain writes to the descriptors, and what each of them can show.
-import { writeSync } from "node:fs";
-import { isatty } from "node:tty";
+import { fstatSync, writeSync } from "node:fs";
 
 // process.stdout and process.stderr cost 12–18 ms to touch, and lose output at exit (STACK §1i.7): descriptors only.
 
@@ -53,8 +52,26 @@ export const decideColor = (env: Environment, isTty: boolean): boolean => {
   return isTty && env.TERM !== "dumb";
 };
 
+/** Major numbers of devices (kernel, admin-guide/devices.txt): memory, as /dev/null, and the terminals of programs. */
+const MEMORY_MAJOR = 1;
+const PSEUDO_TERMINAL_MAJORS = { first: 136, last: 143 };
+
+/** As isatty(3). What a device's number tells is not asked of node:tty, whose loading costs a millisecond of a command's eight. */
+export const isTerminal = (fd: number): boolean => {
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isCharacterDevice()) return false;
+    const major = (stat.rdev >> 8) & 0xfff;
+    if (major === MEMORY_MAJOR) return false;
+    if (major >= PSEUDO_TERMINAL_MAJORS.first && major <= PSEUDO_TERMINAL_MAJORS.last) return true;
+  } catch {
+    return false;
+  }
+  return process.getBuiltinModule("node:tty").isatty(fd);
+};
+
 export const openTerminal = (env: Environment): Terminal => {
-  const [isInTty, isOutTty, isErrTty] = [isatty(0), isatty(1), isatty(2)];
+  const [isInTty, isOutTty, isErrTty] = [isTerminal(0), isTerminal(1), isTerminal(2)];
   return {
     out: (text) => writeAll(1, text),
     err: (text) => {

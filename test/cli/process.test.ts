@@ -1,9 +1,10 @@
 // banger as a program: its terminal, its signals, its pipes, and the exit codes others rely on.
 import { afterEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { decideColor } from "../../src/cli/terminal.ts";
+import { isatty } from "node:tty";
+import { decideColor, isTerminal } from "../../src/cli/terminal.ts";
 import { EXIT, fail } from "../../src/spec/errors.ts";
 import { type FakeDaemon, type FakeHandlers, hello, makePlace, startFakeDaemon, vm } from "./fake-daemon.ts";
 import { banger, bangerOnTerminal, spawnBanger } from "./spawned.ts";
@@ -85,6 +86,15 @@ describe("output", () => {
     ["a dumb terminal has none", { TERM: "dumb" }, true, false],
   ];
   for (const [claim, env, isTty, expected] of colors) test(claim, () => expect(decideColor(env, isTty)).toBe(expected));
+
+  test("a terminal is told from whatever else is open, as isatty tells it", () => {
+    for (const path of ["/dev/null", "/dev/zero", "/dev/ptmx", import.meta.path, import.meta.dir]) {
+      const fd = openSync(path, "r");
+      open.push(() => closeSync(fd));
+      expect([path, isTerminal(fd)]).toEqual([path, isatty(fd)]);
+    }
+    expect(isTerminal(9999)).toBe(false);
+  });
 
   test("on a terminal a list has colours, and a created VM leaves stdout empty", async () => {
     const daemon = daemonWith({ "vm.list": () => [vm()], "vm.create": () => vm() });
