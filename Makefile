@@ -9,7 +9,7 @@ BUN := $(CURDIR)/.tools/bin/bun
 OUT := $(CURDIR)/build
 
 sources := $(shell find src -type f) package.json bun.lock scripts/build.ts
-helpers := $(OUT)/banger-shim $(OUT)/banger-proxy $(OUT)/banger-tsc $(OUT)/banger-holder \
+helpers := $(OUT)/banger-shim $(OUT)/banger-proxy $(OUT)/banger-dns-front $(OUT)/banger-tsc $(OUT)/banger-holder \
   $(OUT)/guest/banger-init $(OUT)/guest/banger-initramfs-init $(OUT)/guest/banger-vsock-pingd
 
 .PHONY: help run test check build bench lab lab-shell clean products bundle bundle-package install uninstall deb
@@ -89,6 +89,8 @@ $(OUT)/banger-shim: $(wildcard native/shim/*)
 	sh native/shim/build.sh $(OUT)
 $(OUT)/banger-proxy: $(wildcard native/proxy/*)
 	sh native/proxy/build.sh $(OUT)
+$(OUT)/banger-dns-front: $(wildcard native/dns-front/*)
+	sh native/dns-front/build.sh $(OUT)
 $(OUT)/banger-tsc: $(wildcard native/tsc/*)
 	sh native/tsc/build.sh $(OUT)
 $(OUT)/banger-holder: $(wildcard native/holder/*)

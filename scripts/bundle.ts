@@ -79,6 +79,7 @@ const put = await bundle.assemble(
   {
     shim: join(root, "build/banger-shim"),
     proxy: join(root, "build/banger-proxy"),
+    "dns-front": join(root, "build/banger-dns-front"),
     holder: join(root, "build/banger-holder"),
     "tsc-meter": join(root, "build/banger-tsc"),
     "guest-init": join(root, "build/guest/banger-init"),

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { openBundle } from "../bundle/bundle.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import { openGuestChannel } from "../guest/channel.ts";
+import { createDnsFront } from "../host/dns-front.ts";
 import { followDnsJournal } from "../host/dns-setup.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
@@ -105,6 +106,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   const names = await openNameService({
     config: config.current,
     network,
+    front: createDnsFront({ helper: native.dnsFront, directory: paths.runtimeDir }),
     bindInside: namespace.bind,
     subnet: subnet.known,
     readSetup: followDnsJournal(),

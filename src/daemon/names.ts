@@ -9,6 +9,7 @@ import { type Asked, askZone } from "../dns/ask.ts";
 import { openForwarder } from "../dns/forwarder.ts";
 import { type DnsServer, type DnsServerOptions, type DnsStats, openDnsServer } from "../dns/server.ts";
 import { followUpstreams } from "../dns/upstreams.ts";
+import type { OpenDnsFront } from "../host/dns-front.ts";
 import type { Networks } from "../net/networks.ts";
 import type { Config } from "../spec/config.ts";
 import { describeUnknown } from "../spec/errors.ts";
@@ -47,6 +48,8 @@ type Named = { name: string; address: string; isWildcard: boolean };
 export const openNameService = async (options: {
   config: () => Config;
   network: Pick<Networks, "setResolverPort">;
+  /** What stands in front of the server on loopback. */
+  front?: OpenDnsFront;
   /** Makes the sockets in the namespaces. */
   bindInside: (address: string) => ReturnType<GuestBinding>;
   /** The instance's subnet, null before its first VM. */
@@ -74,6 +77,7 @@ export const openNameService = async (options: {
   const swap = () => {
     serial = (serial + 1) % 2 ** 32;
     loopbackZone = build("loopback", dns.listen);
+    loopback.zoneChanged();
     for (const one of guests.values()) one.zone = build("guest", one.gateway);
   };
 
@@ -82,6 +86,7 @@ export const openNameService = async (options: {
     listen: { host: dns.listen, port: dns.port, fallbackPort: 0 },
     zone: () => loopbackZone,
     log: note,
+    ...(options.front ? { front: options.front } : {}),
   });
   const upstreams = followUpstreams();
   const forwarder = openForwarder({ upstreams });

@@ -1,10 +1,11 @@
 // The name server's two sockets: it binds them, binds them again when a port or address was not to be had, and counts what passes.
 import { RCODE, type Zone } from "../core/dns-zone.ts";
+import type { OpenDnsFront } from "../host/dns-front.ts";
 import { acceptForwarded, answerQuery, renderError, type Transport } from "./answer.ts";
 import { cacheAnswers } from "./answer-cache.ts";
 import type { Forwarder } from "./forwarder.ts";
+import { openFrontedUdp, type UdpSide } from "./fronted-udp.ts";
 import { openTcpListener, TCP_LIMITS, type TcpLimits, type TcpListener } from "./tcp-listener.ts";
-import { openUdpListener, type UdpListener } from "./udp-listener.ts";
 
 export type DnsServerOptions = {
   listen: {
@@ -21,6 +22,8 @@ export type DnsServerOptions = {
   zone: () => Zone;
   /** For views that forward; without it such queries are refused. Closing it is the caller's. */
   forwarder?: Forwarder;
+  /** A program in front that remembers answers; for views that forward nothing, since it must know that an answer depends on the zone alone. */
+  front?: OpenDnsFront;
   /** How long to wait before a bind that failed is tried again, ms. */
   retryMs?: number;
   tcpLimits?: Partial<TcpLimits>;
@@ -57,6 +60,8 @@ export type DnsServer = {
   readonly udpError: string | null;
   readonly tcpError: string | null;
   stats(): DnsStats;
+  /** To be called after `zone` gives another one: no answer of the old one is sent after this returns. */
+  zoneChanged(): void;
   /** Tries what is missing now, say because a bridge has just got its address. */
   retry(): Promise<void>;
   close(): Promise<void>;
@@ -64,11 +69,19 @@ export type DnsServer = {
 
 type Pair = {
   port: number;
-  udp: UdpListener | null;
+  udp: UdpSide | null;
   tcp: TcpListener | null;
   udpError: string | null;
   tcpError: string | null;
 };
+
+type Counts = Readonly<Record<number, number>>;
+const addCounts = (one: Counts, other: Counts): Record<number, number> => {
+  const sum: Record<number, number> = { ...one };
+  for (const [rcode, count] of Object.entries(other)) sum[Number(rcode)] = (sum[Number(rcode)] ?? 0) + count;
+  return sum;
+};
+const sumOf = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
 const nothing: Pair = { port: 0, udp: null, tcp: null, udpError: null, tcpError: null };
 const errnoOf = (error: unknown): string => (error as { code?: string }).code ?? String(error);
@@ -84,7 +97,7 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   let pair = nothing;
   let homePort = wantedPort;
   let isClosed = false;
-  const before = { evicted: 0, dropped: 0 };
+  const before = { evicted: 0, dropped: 0, remembered: {} as Record<number, number> };
 
   const answer = cacheAnswers(answerQuery);
   const respond = (query: Uint8Array, transport: Transport, client: string) => {
@@ -122,16 +135,20 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
       });
   };
 
-  const bindUdp = (port: number, fd?: number): Promise<UdpListener> =>
-    openUdpListener({
-      host,
-      port,
-      fd,
-      answer: (query, client) => {
-        counts.udpQueries++;
-        return respond(query, "udp", client);
-      },
-    });
+  const bindUdp = openFrontedUdp({
+    host,
+    front: options.forwarder ? undefined : options.front,
+    answer: (query, client) => {
+      counts.udpQueries++;
+      return respond(query, "udp", client);
+    },
+    log: (message) => options.log?.(message),
+    onLost: () => {
+      retire(pair.udp);
+      pair = { ...pair, udp: null, udpError: "EPIPE" };
+      void retry();
+    },
+  });
 
   const bindTcp = (port: number, fd?: number): TcpListener =>
     openTcpListener({
@@ -170,18 +187,24 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
         next.tcpError = errnoOf(error);
       }
       if (port !== 0 || next.tcpError !== "EADDRINUSE" || tries === ANY_PORT_TRIES) break;
-      next.udp?.close();
+      await next.udp?.close();
       next.udp = null;
     }
     next.port = next.udp?.port ?? next.tcp?.port ?? 0;
     return next;
   };
 
-  const closePair = ({ udp, tcp }: Pair) => {
-    before.evicted += tcp?.evicted() ?? 0;
+  /** Its counts go on in ours. */
+  const retire = (udp: UdpSide | null) => {
     before.dropped += udp?.dropped() ?? 0;
-    udp?.close();
+    before.remembered = addCounts(before.remembered, udp?.remembered?.() ?? {});
+  };
+
+  const closePair = async ({ udp, tcp }: Pair): Promise<void> => {
+    retire(udp);
+    before.evicted += tcp?.evicted() ?? 0;
     tcp?.close();
+    await udp?.close();
   };
 
   const attempt = async (): Promise<Pair> => {
@@ -190,10 +213,10 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
     if (hasAny && pair.port !== homePort) {
       const home = await bindPair(homePort);
       if (home.udp && home.tcp) {
-        closePair(pair);
+        await closePair(pair);
         return home;
       }
-      closePair(home);
+      await closePair(home);
       return pair.udp && pair.tcp ? pair : bindPair(pair.port, pair);
     }
     const next = await bindPair(homePort, pair);
@@ -232,6 +255,8 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
     return running;
   };
 
+  const remembered = () => addCounts(before.remembered, pair.udp?.remembered?.() ?? {});
+
   await retry();
   const timer = setInterval(() => void retry(), options.retryMs ?? 3000);
   timer.unref();
@@ -250,9 +275,11 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
     get tcpError() {
       return pair.tcpError;
     },
+    zoneChanged: () => pair.udp?.forget?.(),
     stats: () => ({
       ...counts,
-      rcodes: { ...rcodes },
+      udpQueries: counts.udpQueries + sumOf(remembered()),
+      rcodes: addCounts(rcodes, remembered()),
       tcpConnections: pair.tcp?.connections() ?? 0,
       tcpEvicted: before.evicted + (pair.tcp?.evicted() ?? 0),
       dropped: before.dropped + (pair.udp?.dropped() ?? 0),
@@ -262,7 +289,7 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
       isClosed = true;
       clearInterval(timer);
       await running;
-      closePair(pair);
+      await closePair(pair);
     },
   };
 };

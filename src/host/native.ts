@@ -10,6 +10,8 @@ export type NativePaths = {
   proxy: string;
   /** banger-holder */
   holder: string;
+  /** banger-dns-front */
+  dnsFront: string;
   /** banger-tsc */
   tsc: string;
   /** Directory with init, initramfs-init and banger-vsock-pingd. */
@@ -33,6 +35,7 @@ export const findNative = (bundleDir?: string): NativePaths => {
     shim: `${lib}/banger-shim`,
     proxy: `${lib}/banger-proxy`,
     holder: `${lib}/banger-holder`,
+    dnsFront: `${lib}/banger-dns-front`,
     tsc: `${lib}/banger-tsc`,
     guestHelpers: `${lib}/guest`,
     imageScripts: scripts ?? `${lib}/images`,

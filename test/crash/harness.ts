@@ -113,6 +113,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     shim: `${world.dir}/banger-shim`,
     proxy: `${world.dir}/banger-proxy`,
     holder: "/fake/holder",
+    dnsFront: "/fake/dns-front",
     tsc: "/fake/tsc",
     guestHelpers: "/fake/guest",
     imageScripts: "/fake",

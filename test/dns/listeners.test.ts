@@ -16,6 +16,7 @@ import {
   within,
   zoneOf,
 } from "./asking.ts";
+import { waysOfUdp } from "./built-front.ts";
 
 const open: { close(): unknown }[] = [];
 const keep = <Thing extends { close(): unknown }>(thing: Thing): Thing => {
@@ -37,112 +38,123 @@ const holdUdp = async (port = 0) => {
 const answersByUdp = async (server: DnsServer) => headerOf((await askUdp(server.port, [ask("hello.vm")]))[0]!).rcode;
 const answersByTcp = async (server: DnsServer) => headerOf((await askTcp(server.port, [ask("hello.vm")]))[0]!).rcode;
 
-describe("a port that is taken", () => {
-  test("for TCP leaves UDP working, is reported, and is taken once it is free", async () => {
-    const holder = holdTcp();
-    const said: string[] = [];
-    const options = {
-      listen: { host: "127.0.0.1", port: holder.port },
-      retryMs: 20,
-      log: (line: string) => said.push(line),
-    };
-    const server = keep(await serve(options));
-    expect([server.udpError, server.tcpError, server.port]).toEqual([null, "EADDRINUSE", holder.port]);
-    expect(await answersByUdp(server)).toBe(0);
-    expect(said.join()).toContain("without TCP (EADDRINUSE)");
-    holder.close();
-    await until(() => server.tcpError === null);
-    expect(await answersByTcp(server)).toBe(0);
-    expect(said).toHaveLength(2);
-  });
-
-  test("for UDP leaves TCP working, is reported, and is taken once it is free", async () => {
-    const holder = await holdUdp();
-    const server = keep(await serve({ listen: { host: "127.0.0.1", port: holder.port }, retryMs: 20 }));
-    expect([server.udpError, server.tcpError, server.port]).toEqual(["EADDRINUSE", null, holder.port]);
-    expect(await answersByTcp(server)).toBe(0);
-    holder.close();
-    await until(() => server.udpError === null);
-    expect(await answersByUdp(server)).toBe(0);
-  });
-
-  test("for both without a fallback leaves a server that waits", async () => {
-    const udp = await holdUdp();
-    const tcp = holdTcp(udp.port);
-    let changes = 0;
-    const server = keep(
-      await serve({ listen: { host: "127.0.0.1", port: udp.port }, retryMs: 20, onChange: () => changes++ }),
-    );
-    expect([server.port, server.udpError, server.tcpError]).toEqual([0, "EADDRINUSE", "EADDRINUSE"]);
-    udp.close();
-    tcp.close();
-    await until(() => server.udpError === null && server.tcpError === null);
-    expect(server.port).toBe(udp.port);
-    expect(changes).toBeGreaterThanOrEqual(2);
-  });
-
-  test("by a first server sends the second elsewhere, which comes home when the first is gone", async () => {
-    const first = await serve();
-    const listen = { host: "127.0.0.1", port: first.port, fallbackPort: 0 };
-    const second = keep(await serve({ listen, retryMs: 20 }));
-    expect(second.isOnFallback).toBe(true);
-    expect(second.port).not.toBe(first.port);
-    expect([second.udpError, second.tcpError]).toEqual([null, null]);
-    expect([await answersByUdp(second), await answersByTcp(second)]).toEqual([0, 0]);
-    const home = first.port;
-    await first.close();
-    await until(() => second.port === home);
-    expect(second.isOnFallback).toBe(false);
-    expect([await answersByUdp(second), await answersByTcp(second)]).toEqual([0, 0]);
-  });
-});
-
-test("an address that the host does not have yet is waited for", async () => {
-  // TEST-NET-1 (RFC 5737) is on no host.
-  const server = keep(await serve({ listen: { host: "192.0.2.1", port: 0, fallbackPort: 0 }, retryMs: 20 }));
-  expect([server.port, server.udpError, server.tcpError]).toEqual([0, "EADDRNOTAVAIL", "EADDRNOTAVAIL"]);
-  await server.retry();
-  expect(server.udpError).toBe("EADDRNOTAVAIL");
-});
-
-test("port 0 is one port for UDP and TCP, and close frees both", async () => {
-  const server = await serve();
-  expect([await answersByUdp(server), await answersByTcp(server)]).toEqual([0, 0]);
-  await server.close();
-  holdTcp(server.port);
-  await holdUdp(server.port);
-});
-
-test("a change of records is in the very next answer", async () => {
-  let zone = zoneOf({ hosts: [] });
-  const server = keep(await serve({ zone: () => zone }));
-  expect(await answersByUdp(server)).toBe(3);
-  zone = zoneOf();
-  expect(await answersByUdp(server)).toBe(0);
-  zone = zoneOf({ hosts: [] });
-  expect(await answersByTcp(server)).toBe(3);
-});
-
-test("UDP clients that are gone before their answers cost the others nothing", async () => {
-  const server = keep(await serve());
-  for (let round = 0; round < 50; round++) {
-    const gone = await Bun.udpSocket({
-      connect: { hostname: "127.0.0.1", port: server.port },
-      socket: { data: () => {} },
+describe.each(waysOfUdp)("a server that answers UDP %s", (_how, way) => {
+  describe("a port that is taken", () => {
+    test("for TCP leaves UDP working, is reported, and is taken once it is free", async () => {
+      const holder = holdTcp();
+      const said: string[] = [];
+      const options = {
+        listen: { host: "127.0.0.1", port: holder.port },
+        retryMs: 20,
+        log: (line: string) => said.push(line),
+      };
+      const server = keep(await serve({ ...way(), ...options }));
+      expect([server.udpError, server.tcpError, server.port]).toEqual([null, "EADDRINUSE", holder.port]);
+      expect(await answersByUdp(server)).toBe(0);
+      expect(said.join()).toContain("without TCP (EADDRINUSE)");
+      holder.close();
+      await until(() => server.tcpError === null);
+      expect(await answersByTcp(server)).toBe(0);
+      expect(said).toHaveLength(2);
     });
-    for (let count = 0; count < 5; count++) gone.send(ask("hello.vm"));
-    gone.close();
-    expect(await answersByUdp(server)).toBe(0);
-  }
-  expect(server.stats()).toMatchObject({ udpQueries: 300, dropped: 0 });
-});
 
-test("what passes is counted", async () => {
-  const server = keep(await serve());
-  await askUdp(server.port, [Uint8Array.of(1), ask("hello.vm"), ask("nobody.vm"), ask("example.com")], 3);
-  await askTcp(server.port, [ask("hello.vm")]);
-  const stats = server.stats();
-  expect(stats).toMatchObject({ udpQueries: 4, tcpQueries: 1, silenced: 1, rcodes: { 0: 2, 3: 1, 5: 1 } });
+    test("for UDP leaves TCP working, is reported, and is taken once it is free", async () => {
+      const holder = await holdUdp();
+      const server = keep(await serve({ ...way(), listen: { host: "127.0.0.1", port: holder.port }, retryMs: 20 }));
+      expect([server.udpError, server.tcpError, server.port]).toEqual(["EADDRINUSE", null, holder.port]);
+      expect(await answersByTcp(server)).toBe(0);
+      holder.close();
+      await until(() => server.udpError === null);
+      expect(await answersByUdp(server)).toBe(0);
+    });
+
+    test("for both without a fallback leaves a server that waits", async () => {
+      const udp = await holdUdp();
+      const tcp = holdTcp(udp.port);
+      let changes = 0;
+      const server = keep(
+        await serve({
+          ...way(),
+          listen: { host: "127.0.0.1", port: udp.port },
+          retryMs: 20,
+          onChange: () => changes++,
+        }),
+      );
+      expect([server.port, server.udpError, server.tcpError]).toEqual([0, "EADDRINUSE", "EADDRINUSE"]);
+      udp.close();
+      tcp.close();
+      await until(() => server.udpError === null && server.tcpError === null);
+      expect(server.port).toBe(udp.port);
+      expect(changes).toBeGreaterThanOrEqual(2);
+    });
+
+    test("by a first server sends the second elsewhere, which comes home when the first is gone", async () => {
+      const first = await serve(way());
+      const listen = { host: "127.0.0.1", port: first.port, fallbackPort: 0 };
+      const second = keep(await serve({ ...way(), listen, retryMs: 20 }));
+      expect(second.isOnFallback).toBe(true);
+      expect(second.port).not.toBe(first.port);
+      expect([second.udpError, second.tcpError]).toEqual([null, null]);
+      expect([await answersByUdp(second), await answersByTcp(second)]).toEqual([0, 0]);
+      const home = first.port;
+      await first.close();
+      await until(() => second.port === home);
+      expect(second.isOnFallback).toBe(false);
+      expect([await answersByUdp(second), await answersByTcp(second)]).toEqual([0, 0]);
+    });
+  });
+
+  test("an address that the host does not have yet is waited for", async () => {
+    // TEST-NET-1 (RFC 5737) is on no host.
+    const server = keep(
+      await serve({ ...way(), listen: { host: "192.0.2.1", port: 0, fallbackPort: 0 }, retryMs: 20 }),
+    );
+    expect([server.port, server.udpError, server.tcpError]).toEqual([0, "EADDRNOTAVAIL", "EADDRNOTAVAIL"]);
+    await server.retry();
+    expect(server.udpError).toBe("EADDRNOTAVAIL");
+  });
+
+  test("port 0 is one port for UDP and TCP, and close frees both", async () => {
+    const server = await serve(way());
+    expect([await answersByUdp(server), await answersByTcp(server)]).toEqual([0, 0]);
+    await server.close();
+    holdTcp(server.port);
+    await holdUdp(server.port);
+  });
+
+  test("a change of records is in the very next answer", async () => {
+    let zone = zoneOf({ hosts: [] });
+    const server = keep(await serve({ ...way(), zone: () => zone }));
+    expect(await answersByUdp(server)).toBe(3);
+    zone = zoneOf();
+    server.zoneChanged();
+    expect(await answersByUdp(server)).toBe(0);
+    zone = zoneOf({ hosts: [] });
+    server.zoneChanged();
+    expect(await answersByTcp(server)).toBe(3);
+  });
+
+  test("UDP clients that are gone before their answers cost the others nothing", async () => {
+    const server = keep(await serve(way()));
+    for (let round = 0; round < 50; round++) {
+      const gone = await Bun.udpSocket({
+        connect: { hostname: "127.0.0.1", port: server.port },
+        socket: { data: () => {} },
+      });
+      for (let count = 0; count < 5; count++) gone.send(ask("hello.vm"));
+      gone.close();
+      expect(await answersByUdp(server)).toBe(0);
+    }
+    expect(server.stats()).toMatchObject({ udpQueries: 300, dropped: 0 });
+  });
+
+  test("what passes is counted", async () => {
+    const server = keep(await serve(way()));
+    await askUdp(server.port, [Uint8Array.of(1), ask("hello.vm"), ask("nobody.vm"), ask("example.com")], 3);
+    await askTcp(server.port, [ask("hello.vm")]);
+    const stats = server.stats();
+    expect(stats).toMatchObject({ udpQueries: 4, tcpQueries: 1, silenced: 1, rcodes: { 0: 2, 3: 1, 5: 1 } });
+  });
 });
 
 describe("a TCP client", () => {

@@ -30,7 +30,17 @@ const bringTree = (from: string, to: string): void => {
 };
 
 const bringBuild = (home: string): void => {
-  for (const name of ["banger", "bangerd", "banger-root", "banger-shim", "banger-holder", "banger-tsc", "guest"]) {
+  for (const name of [
+    "banger",
+    "bangerd",
+    "banger-root",
+    "banger-shim",
+    "banger-holder",
+    "banger-proxy",
+    "banger-dns-front",
+    "banger-tsc",
+    "guest",
+  ]) {
     const from = join(root, "build", name);
     if (!existsSync(from)) throw new Error(`${from} is missing: run make build`);
     cpSync(from, join(home, "banger/build", name), { recursive: true, verbatimSymlinks: true });

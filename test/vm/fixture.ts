@@ -76,6 +76,8 @@ const text = async (argv: readonly string[]): Promise<string> => {
 };
 
 const SETTLE_MS = 20_000;
+/** They end with it, and stay while it runs. */
+const PARTS_OF_A_DAEMON = /^(\S*\/)?(bangerd|banger-root|banger-dns-front)( |$)/;
 
 export type InstanceOptions = {
   /** Put before `banger`: enters the namespaces that play a host. */
@@ -190,7 +192,7 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
     ]);
     const daemon = lockPid();
     const findRunning = () =>
-      processesOf(dir).filter(({ pid, command }) => pid !== daemon && !/^(bangerd|banger-root)\b/.test(command));
+      processesOf(dir).filter(({ pid, command }) => pid !== daemon && !PARTS_OF_A_DAEMON.test(command));
     // A question that the daemon asks of the host (`ip route`) may just be under way: what stays is what is left.
     const settledMs = performance.now() + SETTLE_MS;
     let running = findRunning();

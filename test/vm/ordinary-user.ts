@@ -58,7 +58,7 @@ export const makeOrdinaryUser = (lab: Lab | null): OrdinaryUser => {
   for (const name of ["bin", "lib/banger", "tools"]) mkdirSync(join(dir, name), { recursive: true });
   // As it is installed, where every user may read it: a checkout may lie in somebody's home.
   cpSync(join(root, "build/banger"), join(dir, "bin/banger"));
-  for (const name of ["banger-shim", "banger-holder", "banger-proxy", "banger-tsc", "guest"])
+  for (const name of ["banger-shim", "banger-holder", "banger-proxy", "banger-dns-front", "banger-tsc", "guest"])
     cpSync(join(root, "build", name), join(dir, "lib/banger", name), { recursive: true });
   cpSync(join(root, "images"), join(dir, "lib/banger/images"), { recursive: true });
   const trace = join(dir, "sudo-was-called");
