@@ -54,7 +54,11 @@ export const openSession = (opening: Opening): Session => {
       },
       note,
     });
-  const client = openClient((text) => terminal.err(`${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`));
+  // A line of progress may stand there; it is drawn again below.
+  const clear = terminal.canRedraw ? "\r\x1b[K" : "";
+  const client = openClient((text) =>
+    terminal.err(`${clear}${paintFor(terminal.hasErrColor).faint(`banger: ${text}`)}\n`),
+  );
   const openTui = () => opening.runTui({ openClient });
   const given = { planSetup, planDns, openBundle, checkHost, openTui };
   return { terminal, env, cwd, self, client, paths: open, ...given, now: () => Date.now() };

@@ -48,7 +48,7 @@ const redrawn = (terminal: Terminal, clock: () => number): Progress => {
     const parts = [...doing].map(
       ([subject, { step, sinceMs }]) => `${phrase(subject, step)} ${formatMs(now - sinceMs)}`,
     );
-    const text = [parts.join(", ") || "working", note].filter((part) => part !== "").join("  ");
+    const text = [parts.join(", "), note].filter((part) => part !== "").join("  ") || "working";
     const line = `${spinner[frame++ % spinner.length]} ${text}  (${formatMs(now - startedMs)})`;
     terminal.err(`\r\x1b[K${Bun.sliceAnsi(line, 0, columnsOf() - 1)}`);
     isDrawn = true;
@@ -58,6 +58,8 @@ const redrawn = (terminal: Terminal, clock: () => number): Progress => {
     on(subject, event) {
       if (event.kind === "note") note = sanitize(event.text).replace(/\s+/g, " ").trim();
       else if (event.phase === "begin" || event.phase === "undo") {
+        // What was noted was about what went on before.
+        note = "";
         doing.set(subject, { step: event.phase === "undo" ? `undoing ${event.step}` : event.step, sinceMs: clock() });
       } else doing.delete(subject);
     },

@@ -95,6 +95,8 @@ export type Context = {
   chooseNetwork: () => Promise<NetworkChoice>;
   images: ImageService;
   drivers: Readonly<Record<VmmName, VmmDriver>>;
+  /** Finds out about the VMMs, and calls `onProof` when that means booting a guest. Never fails. */
+  settleVmms: (onProof: () => void) => Promise<void>;
   /** Finds the VMM for a wish; null means `auto`. Errors: vmm.unavailable. */
   chooseVmm: (wish: VmmName | null) => Promise<ChosenVmm>;
   /** Why a VMM is the one that runs here, as far as that was asked since the daemon started. */

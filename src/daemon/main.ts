@@ -138,6 +138,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     clocks: createClockKeeper({ asleepMs: readAsleepMs, context: () => context }),
     images,
     drivers,
+    settleVmms: vmms.settle,
     chooseVmm: vmms.choose,
     vmmReason: vmms.reason,
     doctor: createDoctor(() => ({ context, probe: vmms.probe })),

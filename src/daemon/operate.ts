@@ -13,6 +13,10 @@ import { startSteps } from "./start.ts";
 
 export type Emit = (event: ProgressEvent) => void;
 
+/** Said while a guest is booted to see whether KVM serves: nobody asked for that, and it takes seconds. */
+export const tellOfProof = (emit: Emit) => (): void =>
+  emit({ kind: "note", text: "trying whether KVM boots a guest, once until this host is booted again" });
+
 type Caller = { requestedBy: string; emit: Emit };
 
 /** A failed start has nothing to ask its guest: SIGTERM is quick and lets a VMM close its files. */
@@ -51,6 +55,7 @@ export const startVm = async (context: Context, id: string, request: StartReques
   if (record.state !== "stopped") {
     throw fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb: "start", needs: ["stopped"] });
   }
+  await context.settleVmms(tellOfProof(request.emit));
   await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge" });
   const { plan, driver, vmmReason } = await gatherStart(context, record, { readyTimeoutMs: request.readyTimeoutMs });
   const operation = store.transaction(() => {

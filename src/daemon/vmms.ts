@@ -13,6 +13,8 @@ export type VmmFinder = {
   reason(name: VmmName): string;
   /** Whether this VMM works here; remembered once it does. */
   probe(name: VmmName): Promise<VmmProbe>;
+  /** Has it found out what the others need to know, and calls `onProof` when that means booting a guest. Never fails: what was found is theirs to judge. */
+  settle(onProof: () => void): Promise<void>;
 };
 
 export const createVmmFinder = (options: {
@@ -28,7 +30,7 @@ export const createVmmFinder = (options: {
   const known = new Map<VmmName, VmmProbe>();
   const asked = new Map<VmmName, Promise<VmmProbe>>();
 
-  const ask = async (name: VmmName): Promise<VmmProbe> => {
+  const ask = async (name: VmmName, onProof: () => void): Promise<VmmProbe> => {
     const { bootId } = await host.facts();
     await host.files.makeDir(cacheDir);
     const kernel = options.kernel();
@@ -38,6 +40,7 @@ export const createVmmFinder = (options: {
       processes: host.processes,
       kernel,
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+      onProof,
       ...(options.program ? { program: options.program } : {}),
     });
     // A VMM that was missing may be installed any moment, and KVM is not proved without a kernel: both are asked again.
@@ -46,16 +49,19 @@ export const createVmmFinder = (options: {
   };
 
   /** VMs made side by side on a host that was just started wait for one proof, not for one each. */
-  const probe = async (name: VmmName): Promise<VmmProbe> => {
+  const probe = async (name: VmmName, onProof = () => {}): Promise<VmmProbe> => {
     const answer = known.get(name) ?? asked.get(name);
     if (answer) return await answer;
-    const asking = ask(name).finally(() => asked.delete(name));
+    const asking = ask(name, onProof).finally(() => asked.delete(name));
     asked.set(name, asking);
     return await asking;
   };
 
   return {
-    probe,
+    probe: (name) => probe(name),
+    settle: async (onProof) => {
+      await Promise.allSettled(VmmName.options.map((name) => probe(name, onProof)));
+    },
     reason: (name) => known.get(name)?.reason ?? "not asked since the daemon started",
     choose: async (wish) => {
       const names = wish === null ? VmmName.options : [wish];

@@ -85,6 +85,8 @@ export type ProbeOptions = {
   /** A kernel that VMs here will use: KVM is proved by booting it. null: no image yet, so KVM stays unproved (and is not remembered as failed). */
   kernel: string | null;
   signal: AbortSignal;
+  /** Called when a guest is about to be booted for the proof, which takes seconds and is remembered. */
+  onProof?: () => void;
   /** A program of the runtime bundle, verified, or the user's own; null when neither has it. */
   program?: (name: string) => Promise<{ path: string; isOwn: boolean } | { reason: string } | null>;
 };

@@ -184,6 +184,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     clocks: createClockKeeper({ asleepMs: () => 0, context: () => context }),
     images,
     drivers: { firecracker: driver, qemu: driver },
+    settleVmms: async () => {},
     chooseVmm: async () => ({
       driver,
       binary: { path: "/fake/vmm", version: "1.0", firmwareDir: null },

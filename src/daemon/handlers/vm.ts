@@ -7,7 +7,7 @@ import type { Call, Handlers, ParsedInput } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { gatherStart } from "../gather-start.ts";
-import { createVm, deleteVm, startVm, stopVm } from "../operate.ts";
+import { createVm, deleteVm, startVm, stopVm, tellOfProof } from "../operate.ts";
 import { chooseMode, prepareCreate } from "../prepare-create.ts";
 import { viewOf } from "../view.ts";
 
@@ -83,6 +83,7 @@ export const vmHandlers = (context: Context): VmHandlers => {
 
   return {
     "vm.create": async (input, call) => {
+      await context.settleVmms(tellOfProof(call.emit));
       const mode = await chooseMode(context, input.network);
       await context.doctor.preflight(input.start ? ["vm.create", "vm.start"] : ["vm.create"], { mode });
       // Names and slots are chosen under one lock, so that two creations never choose the same.

@@ -81,6 +81,7 @@ const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdi
   if (known) return known;
   const { kernel } = options;
   if (!kernel) return { isProved: false, reason: "there is no kernel yet to prove KVM with" };
+  options.onProof?.();
   const verdict = await proveFirecracker(binary, { ...options, kernel });
   await memory.keep(verdict);
   return verdict;

@@ -114,6 +114,7 @@ const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdi
   const known = await memory.recall();
   if (known) return known;
   if (!options.kernel) return { isProved: false, reason: "there is no kernel yet to prove KVM with" };
+  options.onProof?.();
   const verdict = await proveKvm(binary, options.kernel, options);
   await memory.keep(verdict);
   return verdict;
