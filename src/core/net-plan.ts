@@ -22,7 +22,7 @@ export const isOverlapping = (one: string, other: string): boolean => {
 };
 
 /** FNV-1a over the characters, 32 bits: spreads instances and VMs, protects nothing. */
-const hash = (text: string): number => {
+export const hash = (text: string): number => {
   let value = 0x811c9dc5;
   for (let index = 0; index < text.length; index += 1) {
     value = Math.imul(value ^ text.charCodeAt(index), 0x01000193) >>> 0;

@@ -10,6 +10,8 @@ import type { VmPaths } from "./paths.ts";
 export type StartFacts = {
   instance: string;
   subnet: string;
+  /** The block of this host's loopback that stands for guests of a namespace; null for others. */
+  loopback: string | null;
   /** Domain below which VMs are named: `vm`. */
   zone: string;
   uid: number;
@@ -58,6 +60,7 @@ export const planStart = (options: {
       ...planLink({ instance: facts.instance, subnet: facts.subnet, slot: network.slot }),
       ownerUid: facts.uid,
       mac: network.mac,
+      loopback: facts.loopback === null ? null : addressOf(facts.loopback, network.slot),
     },
     paths: {
       runtimeDir: paths.runtimeDir,

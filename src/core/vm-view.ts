@@ -1,12 +1,15 @@
 // Turns a record and what is known of the host into the VM object that people and programs see.
 
-import type { ForwardRow, GuestPort } from "../spec/ports.ts";
+import type { ForwardRow, GuestPort, HostSocket } from "../spec/ports.ts";
 import type { Address, ClockReading, Vm, VmRecord } from "../spec/vm.ts";
+import { reachOf } from "./guest-ports.ts";
 import { addressOf } from "./net-plan.ts";
 
+/** The instance's subnet, and the block of this host's loopback that stands for its guests in namespaces; null before the first VM of a kind. */
+export type Blocks = { subnet: string | null; loopback: string | null };
+
 export type ViewFacts = {
-  /** The instance's subnet, null before its first VM. */
-  subnet: string | null;
+  blocks: Blocks;
   zone: string;
   diskUsedMiB: number | null;
   vmmReason: string;
@@ -15,26 +18,29 @@ export type ViewFacts = {
   isNamed: boolean;
   /** What its helper says that listens in it. */
   ports: readonly GuestPort[];
+  /** What of them is opened on this host; null where nothing has to be. */
+  published: readonly HostSocket[] | null;
   /** What of this host leads to it. */
   forwards: readonly ForwardRow[];
 };
 
-/** The addresses of a VM: in bridge mode people reach it by the guest's own address. */
-export const addressesOf = (record: VmRecord, subnet: string | null): Address[] =>
-  subnet === null
-    ? []
-    : record.spec.networks.flatMap(({ mode, slot }): Address[] => {
-        const address = addressOf(subnet, slot);
-        return mode === "bridge"
-          ? [
-              { address, family: "ipv4", side: "guest" },
-              { address, family: "ipv4", side: "host" },
-            ]
-          : [{ address, family: "ipv4", side: "guest" }];
-      });
+/** The addresses of a VM: on a bridge people reach it by the guest's own address, in a namespace by one of this host's loopback. */
+export const addressesOf = (record: VmRecord, { subnet, loopback }: Blocks): Address[] =>
+  record.spec.networks.flatMap(({ mode, slot }): Address[] => {
+    const sides = [
+      { side: "guest" as const, block: subnet },
+      { side: "host" as const, block: mode === "bridge" ? subnet : loopback },
+    ];
+    return sides.flatMap(({ side, block }) =>
+      block === null ? [] : [{ address: addressOf(block, slot), family: "ipv4", side }],
+    );
+  });
 
 export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
   const { spec, runtime } = record;
+  const addresses = addressesOf(record, facts.blocks);
+  const addressAt = (wanted: Address["side"]) => addresses.find(({ side }) => side === wanted)?.address ?? null;
+  const sides = { guest: addressAt("guest"), host: addressAt("host"), published: facts.published };
   return {
     id: record.id,
     name: spec.name,
@@ -50,8 +56,8 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     diskMiB: spec.disks[0]?.sizeMiB ?? 0,
     diskUsedMiB: facts.diskUsedMiB,
     network: spec.networks[0]?.mode ?? "bridge",
-    addresses: addressesOf(record, facts.subnet),
-    ports: [...facts.ports],
+    addresses,
+    ports: facts.ports.map((port) => ({ ...port, reach: reachOf(port, sides) })),
     forwards: [...facts.forwards],
     hostname: spec.hostname,
     fqdn: `${spec.hostname}.${facts.zone}`,

@@ -13,12 +13,13 @@ import type { ImageService } from "../image/image-service.ts";
 import type { Networks } from "../net/networks.ts";
 import type { Config } from "../spec/config.ts";
 import type { ChannelAddress } from "../spec/plan.ts";
-import type { PortOwner } from "../spec/ports.ts";
+import type { HostSocket, PortOwner } from "../spec/ports.ts";
 import type { EndCause, NetworkMode, VmmName } from "../spec/vm.ts";
 import type { Store } from "../store/store.ts";
 import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
 import type { EventBus } from "./bus.ts";
 import type { ClockKeeper } from "./clocks.ts";
+import type { LoopbackKeeper } from "./loopback.ts";
 import type { NameService } from "./names.ts";
 import type { PortKeeper } from "./publish.ts";
 import type { SubnetKeeper } from "./subnet.ts";
@@ -88,6 +89,7 @@ export type Context = {
   network: Networks;
   namespace: NamespacePort;
   subnet: SubnetKeeper;
+  loopback: LoopbackKeeper;
   ports: PortKeeper;
   names: NameService;
   clocks: ClockKeeper;
@@ -116,6 +118,8 @@ export type Context = {
   randomHex: (digits: number) => string;
   /** What listens on this host, on all ports or on these, as far as this user may see. */
   hostListeners: (ports?: ReadonlySet<number>) => Promise<PortOwner[]>;
+  /** The same without who it is, which costs far less. */
+  hostSockets: () => Promise<HostSocket[]>;
   /** Whether a TCP port answers, before the deadline. */
   reach: (options: { address: string; port: number; timeoutMs: number; signal: AbortSignal }) => Promise<boolean>;
 };

@@ -22,11 +22,12 @@ export const gatherStart = async (
   const { spec } = record;
   const link = spec.networks[0];
   if (!link) throw fail("internal.bug", { detail: `${spec.name} has no network` });
-  const [chosen, facts, kernel, subnet] = await Promise.all([
+  const [chosen, facts, kernel, subnet, loopback] = await Promise.all([
     context.chooseVmm(spec.vmm),
     host.facts(),
     images.kernelOf(spec.kernelId, spec.imageName),
     context.subnet.choose(),
+    link.mode === "namespace" ? context.loopback.choose() : null,
   ]);
   const { timeouts } = config();
   if (!(await host.files.exists(context.native.shim))) {
@@ -46,6 +47,7 @@ export const gatherStart = async (
     facts: {
       instance: paths.instance,
       subnet,
+      loopback,
       zone: config().dns.zone,
       // Inside, the user is root, and there is no other.
       uid: link.mode === "namespace" ? 0 : facts.uid,

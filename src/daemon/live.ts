@@ -54,10 +54,18 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
     if (!isEndExpected) context.onGuestEnd(id, cause);
   };
   const watching = watch();
+  const tellPorts = () => context.bus.publish({ type: "vm.changed", vm: name, id, fields: ["ports"] });
   const ports = followPorts(channel, {
     vm: name,
     signal: release.signal,
-    onChange: () => context.bus.publish({ type: "vm.changed", vm: name, id, fields: ["ports"] }),
+    onChange: () => {
+      // On a bridge they are reached as they are; here they are opened or closed before anybody is told.
+      if (plan.network.loopback === null) return tellPorts();
+      context.ports
+        .renew(id)
+        .catch((error) => log.warn("ports were not published", { vm: name, detail: describeUnknown(error) }))
+        .finally(tellPorts);
+    },
   });
   return {
     shim,

@@ -7,7 +7,7 @@ import { createDnsFront } from "../host/dns-front.ts";
 import { followDnsJournal } from "../host/dns-setup.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
-import { readHostListeners } from "../host/listeners.ts";
+import { readHostListeners, readHostSockets } from "../host/listeners.ts";
 import { readLockPid, tryLockFile } from "../host/lock.ts";
 import { findNative } from "../host/native.ts";
 import type { RootLaunch } from "../host/root-launch.ts";
@@ -33,6 +33,7 @@ import { openGuestStream, streamHandlers, streamSocketPath } from "./handlers/st
 import { systemHandlers } from "./handlers/system.ts";
 import { vmHandlers } from "./handlers/vm.ts";
 import { openLog } from "./log.ts";
+import { createLoopbackKeeper } from "./loopback.ts";
 import { openNameService } from "./names.ts";
 import { openNetworks } from "./networks.ts";
 import { onGuestEnd } from "./operate.ts";
@@ -103,12 +104,14 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     readyImage: bundle.readyImage,
   });
   const subnet = createSubnetKeeper({ instance: paths.instance, store, host, config: config.current });
+  const loopback = createLoopbackKeeper({ instance: paths.instance, store, listening: readHostSockets });
   const names = await openNameService({
     config: config.current,
     network,
     front: createDnsFront({ helper: native.dnsFront, directory: paths.runtimeDir }),
     bindInside: namespace.bind,
     subnet: subnet.known,
+    loopback: loopback.known,
     readSetup: followDnsJournal(),
     log,
   });
@@ -134,6 +137,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     namespace,
     chooseNetwork: connected.choose,
     subnet,
+    loopback,
     names,
     clocks: createClockKeeper({ asleepMs: readAsleepMs, context: () => context }),
     images,
@@ -157,6 +161,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     now: () => new Date(),
     randomHex,
     hostListeners: readHostListeners,
+    hostSockets: readHostSockets,
     reach,
   };
   const context: Context = { ...parts, ports: createPortKeeper(parts) };

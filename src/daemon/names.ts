@@ -43,7 +43,8 @@ export type GuestPlace = { mode: NetworkMode; gateway: string };
 
 type GuestBinding = NonNullable<DnsServerOptions["listen"]["bind"]>;
 
-type Named = { name: string; address: string; isWildcard: boolean };
+/** `loopback`: what people here reach it by, where its own address leads nowhere. */
+type Named = { name: string; address: string; loopback: string | null; isWildcard: boolean };
 
 export const openNameService = async (options: {
   config: () => Config;
@@ -54,6 +55,8 @@ export const openNameService = async (options: {
   bindInside: (address: string) => ReturnType<GuestBinding>;
   /** The instance's subnet, null before its first VM. */
   subnet: () => string | null;
+  /** The block of this host's loopback that stands for guests of namespaces, null before the first of them. */
+  loopback: () => string | null;
   /** What `banger dns setup` left on this host, null where it was not run. */
   readSetup: () => DnsJournal | null;
   log: Log;
@@ -68,9 +71,13 @@ export const openNameService = async (options: {
       view,
       serial,
       nameServerAddress,
-      hosts: [...named.values()].map(({ name, address, isWildcard }) => ({ name, addresses: [address], isWildcard })),
-      // The reverse zone is ours whether or not a VM runs: its names are not asked for elsewhere.
-      subnets: [options.subnet() ?? []].flat(),
+      hosts: [...named.values()].map(({ name, address, loopback: own, isWildcard }) => ({
+        name,
+        addresses: [view === "loopback" && own !== null ? own : address],
+        isWildcard,
+      })),
+      // The reverse zones are ours whether or not a VM runs: their names are not asked for elsewhere.
+      subnets: [options.subnet() ?? [], (view === "loopback" ? options.loopback() : null) ?? []].flat(),
     });
   let loopbackZone = build("loopback", dns.listen);
   const guests = new Map<NetworkMode, { server: DnsServer; gateway: string; zone: Zone }>();
@@ -113,7 +120,8 @@ export const openNameService = async (options: {
   return {
     publish(plan) {
       const { hostname: name, hasWildcardName: isWildcard } = plan.guest;
-      named.set(plan.vm.id, { name, address: plan.network.address, isWildcard });
+      const { address, loopback: own } = plan.network;
+      named.set(plan.vm.id, { name, address, loopback: own, isWildcard });
       swap();
     },
     withdraw(plan) {

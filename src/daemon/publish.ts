@@ -1,11 +1,11 @@
-// Keeps what is published for running VMs in line with what is wanted: kept forwards, and those of commands that run.
+// Keeps what is published for running VMs in line with what is wanted: kept forwards, those of commands that run, and all of a guest in a namespace.
 import { planRoutes } from "../core/forwards.ts";
-import { findHolder } from "../core/guest-ports.ts";
+import { findHolder, planPublications } from "../core/guest-ports.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import type { ProxyPlace, ProxyRefusal, ProxyRoute } from "../host/proxy.ts";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
-import type { Forward, PortOwner } from "../spec/ports.ts";
+import type { Forward, HostSocket, PortOwner } from "../spec/ports.ts";
 import type { Context } from "./context.ts";
 
 /** A port that could not be opened, and why. */
@@ -22,15 +22,20 @@ export type PortKeeper = {
   lend(vmId: string, forward: Forward): () => void;
   lent(vmId: string): readonly Forward[];
   blocked(vmId: string): readonly Blocked[];
+  /** What of this host leads to the VM now, as far as this daemon opened or found it. */
+  published(vmId: string): readonly HostSocket[];
   /** What the proxy of a VM really leads; null when none runs. */
   routes(plan: StartPlan): Promise<ProxyRoute[] | null>;
   /** Proxies go on; nothing is tried again. */
   close(): void;
 };
 
-type Published = { plan: StartPlan; blocked: Blocked[]; timer: Timer | null };
+type Published = { plan: StartPlan; open: HostSocket[]; blocked: Blocked[]; timer: Timer | null };
 
 const RETRY_MS = 3000;
+
+const isSameSocket = (one: HostSocket, other: HostSocket): boolean =>
+  one.address === other.address && one.port === other.port;
 
 export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper => {
   const { store, shims, host } = context;
@@ -45,7 +50,7 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
     control: `${plan.paths.runtimeDir}/proxy`,
   });
 
-  const wantedOf = (plan: StartPlan): ProxyRoute[] =>
+  const forwardsOf = (plan: StartPlan): ProxyRoute[] =>
     [...(store.vms.get(plan.vm.id)?.spec.forwards ?? []), ...(lent.get(plan.vm.id) ?? [])].map(
       ({ address, hostPort, guestPort }) => ({
         address,
@@ -55,6 +60,17 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
       }),
     );
 
+  /** What listens in a guest that is reached by an address of this host alone. */
+  const publicationsOf = ({ vm, network }: StartPlan, open: readonly ProxyRoute[]): readonly ProxyRoute[] => {
+    const { address: guest, loopback } = network;
+    if (loopback === null) return [];
+    const told = context.live.get(vm.id)?.ports.current() ?? null;
+    // Until the guest has spoken to this daemon, what its predecessor opened stays open.
+    return told === null
+      ? open.filter(({ address }) => address === loopback)
+      : planPublications(told, { guest, host: loopback });
+  };
+
   const launch = async (plan: StartPlan, place: ProxyPlace): Promise<void> => {
     const { proxyPath } = place;
     if (!(await host.files.exists(proxyPath)))
@@ -62,6 +78,8 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
         artifact: "banger-proxy",
         directory: proxyPath.slice(0, proxyPath.lastIndexOf("/")),
       });
+    // The holder may have been killed a moment ago, and VMs outlive it.
+    if (plan.network.mode === "namespace") await context.namespace.find();
     const shim = shims.connect({ path: plan.paths.shimControl, vm: plan.vm.name });
     try {
       const { shimPid, shimStartTicks } = await shim.hello();
@@ -75,8 +93,9 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
   };
 
   const ownersOf = async (refused: readonly { route: ProxyRoute; refusal: ProxyRefusal }[]): Promise<Blocked[]> => {
-    if (refused.length === 0) return [];
-    const listeners = await context.hostListeners(new Set(refused.map(({ route }) => route.port)));
+    const taken = refused.filter(({ refusal }) => refusal.code === "taken");
+    const listeners =
+      taken.length === 0 ? [] : await context.hostListeners(new Set(taken.map(({ route }) => route.port)));
     return refused.map(({ route: { address, port }, refusal }) => ({
       address,
       port,
@@ -88,10 +107,15 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
   const bring = async (entry: Published): Promise<void> => {
     const { plan } = entry;
     const place = placeOf(plan);
-    const wanted = wantedOf(plan);
     let open = await proxies.list(place);
+    const forwards = forwardsOf(plan);
+    const wanted = [
+      ...forwards,
+      ...publicationsOf(plan, open ?? []).filter((one) => !forwards.some((forward) => isSameSocket(forward, one))),
+    ];
     if (wanted.length === 0) {
       entry.blocked = [];
+      entry.open = [];
       if (open !== null) await proxies.quit(place);
       return;
     }
@@ -100,23 +124,43 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
       open = [];
     }
     const { toClose, toOpen } = planRoutes(wanted, open);
-    if (toClose.length > 0) await proxies.close(place, toClose, { drops: true });
+    // A server that stopped to listen may well go on with whom it serves; a forward that was taken back ends what it carried.
+    const isPublication = ({ address }: ProxyRoute) => address === plan.network.loopback;
+    for (const [routes, drops] of [
+      [toClose.filter(isPublication), false],
+      [toClose.filter((route) => !isPublication(route)), true],
+    ] as const)
+      if (routes.length > 0) await proxies.close(place, routes, { drops });
     const answers = toOpen.length > 0 ? await proxies.open(place, toOpen) : [];
-    entry.blocked = await ownersOf(
-      toOpen.flatMap((route, at) => {
-        const refusal = answers[at];
-        return refusal ? [{ route, refusal }] : [];
-      }),
-    );
+    const refused = toOpen.flatMap((route, at) => {
+      const refusal = answers[at];
+      return refusal ? [{ route, refusal }] : [];
+    });
+    entry.blocked = await ownersOf(refused);
+    entry.open = wanted
+      .filter((one) => !refused.some(({ route }) => isSameSocket(route, one)))
+      .map(({ address, port }) => ({ address, port }));
+  };
+
+  /** Whether everything that may become free is held still: the kernel's tables are read for that, and nothing is started. */
+  const isHeldStill = async (blocked: readonly Blocked[]): Promise<boolean> => {
+    const sockets = await context.hostSockets();
+    return blocked.every((one) => one.refusal.code === "taken" && findHolder(sockets, one) !== null);
   };
 
   /** What is blocked may become free any moment, and nobody would tell. */
   const retryLater = (entry: Published): void => {
     if (entry.timer !== null) clearTimeout(entry.timer);
     entry.timer = null;
-    if (isClosed || entry.blocked.length === 0 || published.get(entry.plan.vm.id) !== entry) return;
+    // A limit of this host's is no matter of time: whoever changes it and looks has it tried again.
+    const hopeful = entry.blocked.filter(({ refusal }) => refusal.code !== "privileged");
+    if (isClosed || hopeful.length === 0 || published.get(entry.plan.vm.id) !== entry) return;
+    const retry = async () => {
+      if (await isHeldStill(hopeful)) retryLater(entry);
+      else await renew(entry.plan.vm.id);
+    };
     entry.timer = setTimeout(() => {
-      renew(entry.plan.vm.id).catch((error) =>
+      retry().catch((error) =>
         context.log.warn("ports were not published", { vm: entry.plan.vm.name, detail: describeUnknown(error) }),
       );
     }, RETRY_MS);
@@ -126,19 +170,20 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
     locks.run(vmId, async () => {
       const entry = published.get(vmId);
       if (!entry || isClosed) return;
-      const before = JSON.stringify(entry.blocked);
+      const stateOf = ({ open, blocked }: Published) => JSON.stringify([open, blocked]);
+      const before = stateOf(entry);
       try {
         await bring(entry);
       } finally {
         retryLater(entry);
       }
-      if (JSON.stringify(entry.blocked) !== before)
-        context.bus.publish({ type: "vm.changed", vm: entry.plan.vm.name, id: vmId, fields: ["forwards"] });
+      if (stateOf(entry) !== before)
+        context.bus.publish({ type: "vm.changed", vm: entry.plan.vm.name, id: vmId, fields: ["forwards", "ports"] });
     });
 
   return {
     async publish(plan) {
-      published.set(plan.vm.id, { plan, blocked: [], timer: null });
+      published.set(plan.vm.id, { plan, open: [], blocked: [], timer: null });
       await renew(plan.vm.id);
     },
     withdraw: (plan) =>
@@ -159,6 +204,7 @@ export const createPortKeeper = (context: Omit<Context, "ports">): PortKeeper =>
     },
     lent: (vmId) => [...(lent.get(vmId) ?? [])],
     blocked: (vmId) => published.get(vmId)?.blocked ?? [],
+    published: (vmId) => published.get(vmId)?.open ?? [],
     routes: (plan) => proxies.list(placeOf(plan)),
     close() {
       isClosed = true;

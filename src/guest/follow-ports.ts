@@ -7,6 +7,8 @@ import { watchListeners } from "./reports.ts";
 export type PortFollower = {
   /** As last told; null while the helper has said nothing, or cannot. */
   current(): readonly GuestPort[] | null;
+  /** Somebody asked the helper meanwhile, and this is what it said. */
+  note(ports: readonly GuestPort[]): void;
 };
 
 const READY_MS = 600_000;
@@ -63,5 +65,5 @@ export const followPorts = (
   };
   signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
   void follow();
-  return { current: () => ports };
+  return { current: () => ports, note: take };
 };

@@ -1,7 +1,7 @@
 // Finds what listens on TCP on this host, and which process holds it, as far as this user may read.
 import { readdir, readFile, readlink } from "node:fs/promises";
 import { type ListeningSocket, parseListeners } from "../core/proc-listeners.ts";
-import type { PortOwner } from "../spec/ports.ts";
+import type { HostSocket, PortOwner } from "../spec/ports.ts";
 
 const TABLES = ["/proc/net/tcp", "/proc/net/tcp6"];
 
@@ -41,5 +41,6 @@ export const readHostListeners = async (ports?: ReadonlySet<number>): Promise<Po
   );
 };
 
-/** The ports that anything listens on, whatever its address. */
-export const readTakenPorts = async (): Promise<Set<number>> => new Set((await readTables()).map(({ port }) => port));
+/** The same without who it is: two files are read, and no process is looked into. */
+export const readHostSockets = async (): Promise<HostSocket[]> =>
+  (await readTables()).map(({ address, port }) => ({ address, port }));

@@ -36,6 +36,8 @@ export const StartPlan = z.object({
     ownerUid: z.number().int(),
     mac: Mac,
     address: Ipv4,
+    /** Address of this host that stands for the guest, where its own leads nowhere; plans of older versions lack it. */
+    loopback: Ipv4.nullable().default(null),
   }),
   paths: z.object({
     runtimeDir: z.string(),

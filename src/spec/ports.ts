@@ -10,6 +10,9 @@ export const PortOwner = z.object({
 });
 export type PortOwner = z.infer<typeof PortOwner>;
 
+/** A TCP socket of this host that listens. */
+export type HostSocket = Pick<PortOwner, "address" | "port">;
+
 /** A TCP socket that listens in a guest, as the helper told it. */
 export const GuestPort = z.object({
   protocol: z.enum(["tcp", "tcp6"]),
@@ -23,9 +26,28 @@ export const GuestPort = z.object({
 });
 export type GuestPort = z.infer<typeof GuestPort>;
 
-/** The same, seen from this host. */
-export const PortRow = GuestPort.extend({
+/** The same, as it belongs to a VM. */
+export const VmPort = GuestPort.extend({
   reach: z.string().nullable().describe("address:port by which it is reached from this host; null when it is not"),
+});
+export type VmPort = z.infer<typeof VmPort>;
+
+/** Why a port of a guest could not be opened on this host. */
+export const PortBlock = z.object({
+  why: z
+    .enum(["taken", "privileged", "unavailable", "failed"])
+    .describe("taken: somebody listens there, on all addresses perhaps; privileged: below what this user may open"),
+  by: PortOwner.nullable().describe("who listens there instead, as far as this user may see"),
+  detail: z.string(),
+  fix: z.string().nullable().describe("the command that would allow it"),
+});
+export type PortBlock = z.infer<typeof PortBlock>;
+
+/** The same, seen from this host. */
+export const PortRow = VmPort.extend({
+  blocked: PortBlock.nullable().describe(
+    "why it is not opened on this host, where ports have to be (network: namespace)",
+  ),
   name: z.string().nullable().describe("the same by name, where the host asks our name server"),
   forwards: z.array(z.string()).describe("address:port of this host that lead to it"),
   heldHere: PortOwner.nullable().describe("a process of this host that listens on the same port of its loopback"),

@@ -1,7 +1,7 @@
 // What a VM is: the stored, versioned spec, what is known while it runs, and the object people see.
 import { z } from "zod";
 import { Labels, Mac, VmId, VmName } from "./names.ts";
-import { Forward, ForwardRow, GuestPort } from "./ports.ts";
+import { Forward, ForwardRow, VmPort } from "./ports.ts";
 
 /** The one list of VMMs, the preferred first; everything else that knows one by name lives in vmm/, bundle/ and doctor/. */
 export const VmmName = z.enum(["firecracker", "qemu"]);
@@ -158,7 +158,7 @@ export const Vm = z.object({
   diskUsedMiB: z.number().int().nullable().describe("what the root disk really occupies on this host, MiB"),
   network: NetworkMode,
   addresses: z.array(Address),
-  ports: z.array(GuestPort).describe("what listens in the guest; none while it does not run"),
+  ports: z.array(VmPort).describe("what listens in the guest; none while it does not run"),
   forwards: z.array(ForwardRow).describe("ports of this host that lead to it"),
   hostname: z.string(),
   fqdn: z.string(),

@@ -1,7 +1,15 @@
 // What listens in a guest and on the host, as pure decisions: scopes, ways to reach it, the kernel's tables.
 import { describe, expect, test } from "bun:test";
 import { doForwardsClash, parseForward, planRoutes } from "../../src/core/forwards.ts";
-import { findHolder, planGuestPorts, planPortRows } from "../../src/core/guest-ports.ts";
+import {
+  findHolder,
+  PUBLISHED_MAX,
+  planGuestPorts,
+  planPortBlocks,
+  planPortRows,
+  planPublications,
+} from "../../src/core/guest-ports.ts";
+import { decideLoopbackBlock } from "../../src/core/loopback-block.ts";
 import { parseListeners, suggestPort } from "../../src/core/proc-listeners.ts";
 
 const told = (address: string, port: number, name: string | null = "web") => ({
@@ -42,9 +50,10 @@ describe("what listens in a guest", () => {
   test("a row says by what it is reached, what leads to it, and who has the same port here", () => {
     const [inside, open, other] = planPortRows({
       ports: planGuestPorts([told("127.0.0.1", 1), told("0.0.0.0", 2), told("10.9.8.9", 3)]),
-      address: "10.9.8.2",
+      sides: { guest: "10.9.8.2", host: "10.9.8.2", published: null },
       fqdn: "web.vm",
       forwards: [{ address: "127.0.0.1", hostPort: 8002, guestPort: 2 }],
+      blocks: [],
       listeners: [{ address: "0.0.0.0", port: 2, pid: 5, process: "node" }],
     });
     expect(inside).toMatchObject({ reach: null, name: null, heldHere: null });
@@ -57,6 +66,46 @@ describe("what listens in a guest", () => {
     expect(other).toMatchObject({ reach: null });
   });
 
+  test("in a namespace what the guest's address reaches is opened on this host's, once for each port, and no more than a bound", () => {
+    const sides = { guest: "10.9.8.2", host: "127.77.5.2" };
+    const heard = ["0.0.0.0", "::", "10.9.8.2", "127.0.0.1", "172.17.0.1"].map((address, at) =>
+      told(address, at < 2 ? 80 : 80 + at),
+    );
+    expect(planPublications(planGuestPorts(heard), sides)).toEqual([
+      { address: "127.77.5.2", port: 80, targetAddress: "10.9.8.2", targetPort: 80 },
+      { address: "127.77.5.2", port: 82, targetAddress: "10.9.8.2", targetPort: 82 },
+    ]);
+    const many = Array.from({ length: 2000 }, (_, at) => told("0.0.0.0", at + 1));
+    expect(planPublications(planGuestPorts(many), sides)).toHaveLength(PUBLISHED_MAX);
+  });
+
+  test("a row says what is open, who is in the way, and the one command for all ports that are not this user's", () => {
+    const owner = { address: "0.0.0.0", port: 5000, pid: 7, process: "registry" };
+    const refused = (port: number, code: "taken" | "privileged") => ({
+      port,
+      refusal: { code, detail: "no" },
+      owner: code === "taken" ? owner : null,
+    });
+    const [inside, ssh, web, open, taken, coming] = planPortRows({
+      ports: planGuestPorts([
+        told("127.0.0.1", 21),
+        ...[22, 80, 3000, 5000, 6000].map((port) => told("0.0.0.0", port)),
+      ]),
+      sides: { guest: "10.9.8.2", host: "127.77.5.2", published: [{ address: "127.77.5.2", port: 3000 }] },
+      fqdn: "web.vm",
+      forwards: [],
+      blocks: planPortBlocks([refused(22, "privileged"), refused(80, "privileged"), refused(5000, "taken")]),
+      listeners: [],
+    });
+    const fix = "sudo sysctl -w net.ipv4.ip_unprivileged_port_start=22";
+    expect(inside).toMatchObject({ reach: null, blocked: null });
+    expect(ssh).toMatchObject({ reach: null, blocked: { why: "privileged", fix } });
+    expect(web).toMatchObject({ reach: null, blocked: { why: "privileged", fix } });
+    expect(open).toMatchObject({ reach: "127.77.5.2:3000", name: "web.vm:3000", blocked: null });
+    expect(taken).toMatchObject({ reach: null, name: null, blocked: { why: "taken", by: owner, fix: null } });
+    expect(coming).toMatchObject({ reach: null, blocked: null });
+  });
+
   test("a listener on all addresses holds every address, one on another address does not", () => {
     const on = (address: string) => [{ address, port: 80, pid: null, process: null }];
     const wanted = { address: "127.77.0.2", port: 80 };
@@ -65,6 +114,40 @@ describe("what listens in a guest", () => {
     expect(findHolder(on("127.77.0.2"), wanted)).not.toBeNull();
     expect(findHolder(on("127.0.0.1"), wanted)).toBeNull();
     expect(findHolder(on("0.0.0.0"), { ...wanted, port: 81 })).toBeNull();
+  });
+});
+
+describe("the block of loopback addresses", () => {
+  const decide = (options: Partial<Parameters<typeof decideLoopbackBlock>[0]> = {}) =>
+    decideLoopbackBlock({ instance: "abcde", current: null, hasRunning: false, listening: [], ...options });
+
+  test("is the same for an instance, another for others, and never where others have settled", () => {
+    expect(decide()).toBe(decide());
+    const blocks = Array.from({ length: 500 }, (_, at) => decide({ instance: `i${at}` }));
+    expect(new Set(blocks).size).toBeGreaterThan(490);
+    for (const block of blocks) {
+      expect(block).toMatch(/^127\.\d+\.\d+\.0\/24$/);
+      const second = Number(block.split(".")[1]);
+      expect(second >= 64 && second < 255).toBe(true);
+    }
+  });
+
+  test("is kept, unless somebody else listens in it while none of ours is published there", () => {
+    const current = "127.77.5.0/24";
+    const elsewhere = ["0.0.0.0", "::", "127.0.0.1", "127.77.6.2", "127.77.4.255"];
+    expect(decide({ current, listening: elsewhere })).toBe(current);
+    for (const held of ["127.77.5.9", "::ffff:127.77.5.9"]) {
+      expect(decide({ current, listening: [held] })).not.toBe(current);
+      expect(decide({ current, listening: [held], hasRunning: true })).toBe(current);
+    }
+  });
+
+  test("is not one that others have when it is chosen", () => {
+    const first = decide();
+    const held = first.replace("0/24", "7");
+    const second = decide({ listening: [held] });
+    expect(second).not.toBe(first);
+    expect(decide({ listening: [held], current: first })).toBe(second);
   });
 });
 

@@ -1,5 +1,6 @@
 // A VM with kept forwards on the modelled host, its daemon killed around their step: what is published is what the record says.
 import { afterEach, expect, test } from "bun:test";
+import type { GuestPort } from "../../src/spec/ports.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
 import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
 
@@ -68,6 +69,47 @@ test("the next daemon finds the proxy of a running VM and goes on; what was lent
   world.crash();
   const next = await restart(world);
   expect(await list(next)).toMatchObject([{ hostPort: 8080, state: "published" }]);
+  await remove(next);
+  expect(world.leftovers()).toEqual([]);
+});
+
+const heard = (port: number): GuestPort => ({
+  protocol: "tcp",
+  address: "0.0.0.0",
+  port,
+  scope: "any",
+  pid: null,
+  process: null,
+});
+
+test("in a namespace what a guest says that listens is open here; the next daemon keeps it until the guest has spoken", async () => {
+  const world = makeWorld();
+  worlds.push(world);
+  const daemon = add(await startDaemon(world));
+  const { id } = await daemon.vm["vm.create"]({ ...createInput("web"), network: "namespace" }, daemon.call());
+  await start(daemon);
+  const says = async ({ context }: Daemon, told: readonly GuestPort[]) => {
+    const live = context.live.get(id);
+    if (live) context.live.set(id, { ...live, ports: { current: () => told, note: () => {} } });
+    await context.ports.renew(id);
+  };
+  await says(daemon, [heard(22), heard(3000)]);
+  const { addresses } = await daemon.vm["vm.show"]({ vm: "web" }, daemon.call());
+  const address = addresses.find(({ side }) => side === "host")?.address ?? "";
+  expect(address).toMatch(/^127\./);
+  expect(daemon.context.ports.published(id)).toEqual([
+    { address, port: 22 },
+    { address, port: 3000 },
+  ]);
+  // A forward of the same socket is what was asked for, and takes its place.
+  await keep(daemon, `${address}:3000:80`);
+  expect(await list(daemon)).toMatchObject([{ address, hostPort: 3000, guestPort: 80, state: "published" }]);
+  await daemon.vm["vm.forward"]({ vm: "web", keep: false, remove: ["3000"], list: false }, daemon.call() as never);
+  world.crash();
+  const next = await restart(world);
+  expect(next.context.ports.published(id)).toContainEqual({ address, port: 3000 });
+  await says(next, [heard(22)]);
+  expect(next.context.ports.published(id)).toEqual([{ address, port: 22 }]);
   await remove(next);
   expect(world.leftovers()).toEqual([]);
 });

@@ -8,6 +8,7 @@ import type { Context } from "../../src/daemon/context.ts";
 import { accessHandlers } from "../../src/daemon/handlers/access.ts";
 import { portHandlers } from "../../src/daemon/handlers/ports.ts";
 import { vmHandlers } from "../../src/daemon/handlers/vm.ts";
+import { createLoopbackKeeper } from "../../src/daemon/loopback.ts";
 import { onGuestEnd } from "../../src/daemon/operate.ts";
 import { createPortKeeper } from "../../src/daemon/publish.ts";
 import { recover } from "../../src/daemon/recover.ts";
@@ -134,6 +135,9 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
   });
   const names = new Set<string>();
   const network = createNetwork({ root: host.root, instance: paths.instance });
+  const { uid } = await host.facts();
+  // In a namespace the user is root; the modelled machine has one network, where he is who he is.
+  const inside: typeof network = { ...network, addTap: (place, by) => network.addTap({ ...place, ownerUid: uid }, by) };
   const parts: Omit<Context, "ports"> = {
     paths,
     version: "0.1.0",
@@ -148,7 +152,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       readStatus: host.processes.readShimStatus,
     },
     openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: "0.1.0" }),
-    network: joinNetworks({ networks: { bridge: network, namespace: network }, isUsed: (mode) => mode === "bridge" }),
+    network: joinNetworks({ networks: { bridge: network, namespace: inside }, isUsed: (mode) => mode === "bridge" }),
     namespace: {
       find: async () => false,
       enterArgv: () => [],
@@ -159,6 +163,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     },
     chooseNetwork: async () => ({ mode: "bridge", reason: "a model" }),
     subnet: createSubnetKeeper({ instance: paths.instance, store, host, config: config.current }),
+    loopback: createLoopbackKeeper({ instance: paths.instance, store, listening: async () => [] }),
     names: {
       publish: (plan) => void names.add(plan.vm.name),
       withdraw: (plan) => void names.delete(plan.vm.name),
@@ -205,6 +210,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     now: () => new Date(),
     randomHex,
     hostListeners: async () => [],
+    hostSockets: async () => [],
     reach: async () => true,
   };
   const context: Context = { ...parts, ports: createPortKeeper(parts) };

@@ -72,12 +72,21 @@ const nameOnHost = (vm: Vm): string | null => {
 /** What people here type to reach it: its name once that works everywhere, else its address. */
 const reachedAt = (vm: Vm): string | null => (vm.isFoundByName ? vm.fqdn : addressOf(vm.addresses));
 
+const SSH_PORT = 22;
+
+/** Where the VM's own address leads nowhere, what is open here instead; most of what listens is a web server. */
+const spellReach = (vm: Vm, { port, reach }: Vm["ports"][number]): string => {
+  if (vm.network !== "namespace") return "";
+  if (reach === null) return " (not open here)";
+  return port === SSH_PORT ? ` (${reach})` : ` (http://${vm.isFoundByName ? `${vm.fqdn}:${port}` : reach})`;
+};
+
 /** Ports that are reached from outside the guest, with what listens there. */
-const spellPorts = (ports: Vm["ports"]): string => {
-  const told = new Map(
-    ports.filter(({ scope }) => scope !== "loopback").map(({ port, process }) => [port, process ?? "-"]),
-  );
-  return [...told].map(([port, process]) => `${port} ${sanitize(process)}`).join(", ");
+const spellPorts = (vm: Vm): string => {
+  const told = new Map(vm.ports.filter(({ scope }) => scope !== "loopback").map((one) => [one.port, one]));
+  return [...told.values()]
+    .map((one) => `${one.port} ${sanitize(one.process ?? "-")}${spellReach(vm, one)}`)
+    .join(", ");
 };
 
 const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
@@ -89,7 +98,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Address", vm.addresses.map(({ address, side }) => `${address} (${side})`).join(", ")],
       ["Hostname", vm.hostname],
       ["DNS name", nameOnHost(vm)],
-      ["Ports", spellPorts(vm.ports)],
+      ["Ports", spellPorts(vm)],
       [
         "Forwards",
         vm.forwards
@@ -129,9 +138,7 @@ const renderCreated = (vm: Vm, context: ViewContext) => {
       ? [
           `${vm.name} is running: ${vm.image}, ${size}.`,
           `  Get in:        banger ssh ${vm.name}`,
-          vm.network === "namespace"
-            ? `  Reach a port:  banger vm forward ${vm.name} 8080:8080, and curl http://127.0.0.1:8080`
-            : `  Reach a port:  ${address}:PORT, for example curl http://${address}:8080`,
+          `  Reach a port:  ${address}:PORT, for example curl http://${address}:8080`,
           `  Remove it:     banger rm --force ${vm.name}`,
         ]
       : [

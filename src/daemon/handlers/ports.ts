@@ -1,13 +1,13 @@
 // The methods on ports: what listens in a guest, asked at once or told as it changes.
-import { planGuestPorts, planPortRows } from "../../core/guest-ports.ts";
+import { planGuestPorts, planPortBlocks, planPortRows } from "../../core/guest-ports.ts";
 import { readListeners } from "../../guest/reports.ts";
-import { fail } from "../../spec/errors.ts";
+import { describeUnknown, fail } from "../../spec/errors.ts";
 import type { GuestPort, PortRow } from "../../spec/ports.ts";
 import type { Handlers } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { forwardRowsOf } from "../forward-rows.ts";
-import { hostAddressOf } from "../view.ts";
+import { sidesOf } from "../view.ts";
 import { forwardHandlers } from "./forward.ts";
 import { findServing } from "./streams.ts";
 
@@ -17,13 +17,18 @@ const ASK_TIMEOUT_MS = 5000;
 const rowsOf = async (context: Context, record: VmRecord, ports: readonly GuestPort[]): Promise<PortRow[]> => {
   const { spec } = record;
   const forwards = forwardRowsOf(context, record);
-  const ours = new Set(forwards.map(({ address, hostPort }) => `${address} ${hostPort}`));
+  const sides = sidesOf(context, record);
+  const ours = new Set([
+    ...forwards.map(({ address, hostPort }) => `${address} ${hostPort}`),
+    ...context.ports.published(record.id).map(({ address, port }) => `${address} ${port}`),
+  ]);
   const listeners = await context.hostListeners(new Set(ports.map(({ port }) => port)));
   return planPortRows({
     ports,
-    address: hostAddressOf(context, record),
+    sides,
     fqdn: `${spec.hostname}.${context.config().dns.zone}`,
     forwards: forwards.filter(({ state }) => state === "published"),
+    blocks: planPortBlocks(context.ports.blocked(record.id).filter(({ address }) => address === sides.host)),
     listeners: listeners.filter(({ address, port }) => !ours.has(`${address} ${port}`)),
   });
 };
@@ -35,14 +40,23 @@ export const portHandlers = (context: Context): Pick<Handlers, "vm.ports" | "vm.
     const { record, live } = await findServing(context, input.vm, "listen");
     const { name } = record.spec;
     if (!input.watch) {
-      const told = await readListeners(live.channel, { vm: name, timeoutMs: ASK_TIMEOUT_MS });
-      return { name, ports: await rowsOf(context, record, planGuestPorts(told)) };
+      const told = planGuestPorts(await readListeners(live.channel, { vm: name, timeoutMs: ASK_TIMEOUT_MS }));
+      live.ports.note(told);
+      // Whoever looks wants it true: what was opened a moment ago is published, and a proxy that was killed started again.
+      await context.ports
+        .renew(record.id)
+        .catch((error) => context.log.warn("ports were not published", { vm: name, detail: describeUnknown(error) }));
+      return { name, ports: await rowsOf(context, record, told) };
     }
     let last: PortRow[] = [];
+    let lastTold = "";
     const tell = async () => {
       const current = context.live.get(record.id)?.ports.current();
       if (!current) return;
       last = await rowsOf(context, record, current);
+      const text = JSON.stringify(last);
+      if (text === lastTold) return;
+      lastTold = text;
       if (!call.signal.aborted) call.emit({ kind: "ports", name, ports: last });
     };
     await tell();
