@@ -57,6 +57,14 @@ export const createNamespaceNetwork = (options: {
       await network.ensure(places, by);
       if (taps.size === 0) await leave();
     },
-    list: async (by) => ((await place.find()) ? network.list(by) : nothing),
+    async list(by) {
+      if (!(await place.find())) return nothing;
+      try {
+        return await network.list(by);
+      } finally {
+        // Who looks right after the last one went must not be what keeps the namespaces.
+        if (taps.size === 0) await leave();
+      }
+    },
   };
 };

@@ -22,7 +22,7 @@ const SERVER = (port: number) =>
   `$0 = "serve-${port}"; my $s = IO::Socket::INET->new(Listen => 512, LocalAddr => "0.0.0.0", LocalPort => ${port}, ReuseAddr => 1) or die; ` +
   `my $all = IO::Select->new($s); while (my @ready = $all->can_read) { for my $c (@ready) { ` +
   `if ($c == $s) { $all->add($s->accept); next } ` +
-  `if (!sysread($c, my $l, 4096)) { $all->remove($c); close $c; next } ` +
+  `my $l; if (!sysread($c, $l, 4096)) { $all->remove($c); close $c; next } ` +
   `syswrite($c, $l =~ /^GET/ ? "HTTP/1.0 200 OK\\r\\nContent-Length: 5\\r\\n\\r\\nhello" : "${port}: $l"); ` +
   `if ($l =~ /^GET/) { $all->remove($c); close $c } } }`;
 
