@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -73,7 +72,7 @@ static void tell_attached(struct holder *holder, const char *text) {
 static void say_state(struct holder *holder, int fd) {
   char text[160];
   int length = snprintf(text, sizeof text, "state holder=%d inside=%d pasta=%d leases=%d\n", (int)getpid(),
-                        (int)holder->keeper, (int)holder->way.pasta_pid, holder->lease_count);
+                        (int)holder->keeper, (int)holder->way.guard, holder->lease_count);
   if (length > 0) (void)send(fd, text, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
@@ -254,13 +253,12 @@ static void take_lock(const char *socket) {
 int hold(const struct hold_options *options) {
   static struct holder holder;
   (void)setsid();
-  /* What a guard of ours leaves behind comes to us, not to init. */
-  if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) die("subreaper");
   take_lock(options->socket);
   int signals = follow_signals();
   int addresses = follow_addresses();
   holder.keeper = make_namespaces(options->adopt, &holder.namespaces);
-  holder.way = (struct way_out){.pasta = options->pasta, .log = options->log, .inside = holder.keeper};
+  holder.way = (struct way_out){.pasta = options->pasta, .log = options->log, .inside = holder.keeper,
+                                .user_namespace = holder.namespaces.fds[NS_USER]};
   start_way_out(&holder.way);
   if (options->adopt > 0) (void)add_lease(&holder, options->adopt);
   int listener = listen_at(options->socket);

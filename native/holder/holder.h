@@ -43,9 +43,8 @@ struct way_out {
   const char *pasta; /* absolute path; NULL: there is none */
   const char *log;   /* what it prints; begun anew with each start */
   pid_t inside;      /* the process whose namespaces it serves */
-  pid_t guard;
-  pid_t pasta_pid;
-  int report; /* the guard's pipe */
+  int user_namespace;
+  pid_t guard; /* 0: none runs */
   long long started_ms;
   long long retry_ms; /* when to start it again; 0: now is not the time */
   long long delay_ms;

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,26 +20,15 @@ static _Noreturn void run_pasta(const struct way_out *way) {
   if (log < 0) _exit(126);
   be_silent();
   if (dup2(log, 1) < 0 || dup2(log, 2) < 0) _exit(126);
-  char pid[16];
-  snprintf(pid, sizeof pid, "%d", (int)way->inside);
+  char network[32];
+  snprintf(network, sizeof network, "/proc/%d/ns/net", (int)way->inside);
   /*
    * Its defaults are open: ports of the namespace on all of the host's addresses, the two loopbacks spliced, the gateway's address
    * led to the host's loopback. All of that is off.
    */
-  const char *const plain[] = {way->pasta, "--foreground", "--config-net", "--mtu", "65520", "--ns-ifname", "outside",
-                               "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
-                               "--no-map-gw", "--runas", "0:0", pid, NULL};
-  const char *argv[32];
-  size_t count = 0;
-  for (size_t at = 0; plain[at]; at++) {
-    /* Root's pasta would become nobody, who may not enter root's namespace; nobody else may name a user. */
-    if (strcmp(plain[at], "--runas") == 0 && geteuid() != 0) {
-      at++;
-      continue;
-    }
-    argv[count++] = plain[at];
-  }
-  argv[count] = NULL;
+  const char *const argv[] = {way->pasta, "--foreground", "--config-net", "--mtu", "65520", "--ns-ifname", "outside",
+                              "--tcp-ports", "none", "--udp-ports", "none", "--tcp-ns", "none", "--udp-ns", "none",
+                              "--no-map-gw", "--netns-only", "--no-netns-quit", "--netns", network, NULL};
   char *const environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
   execve(way->pasta, (char *const *)argv, environment);
   fprintf(stderr, "%s: %s\n", way->pasta, strerror(errno));
@@ -45,16 +36,19 @@ static _Noreturn void run_pasta(const struct way_out *way) {
 }
 
 /*
- * pasta cannot be told to end with us: the kernel forgets a parent-death signal when it changes its credentials, which it does. So a
- * process of ours stands between, which is told, and ends its child.
+ * pasta cannot be told to end with us: the kernel forgets a parent-death signal when a process changes its credentials, which it does.
+ * So the first process of a process namespace stands between. It is told, and with it, whoever ends it, the kernel ends the others there.
  */
-static _Noreturn void guard(const struct way_out *way, int report, pid_t parent) {
+static _Noreturn void guard(const struct way_out *way, int report) {
+  const pid_t nobody = 0;
   sigset_t awaited;
   sigemptyset(&awaited);
-  sigaddset(&awaited, SIGTERM);
   sigaddset(&awaited, SIGCHLD);
   if (sigprocmask(SIG_SETMASK, &awaited, NULL) != 0) _exit(1);
-  if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent) _exit(1);
+  signal(SIGPIPE, SIG_IGN);
+  /* Nobody reads when the holder had ended before this, and our parent is of another namespace, where it has no number for us. */
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || write(report, &nobody, sizeof nobody) != (ssize_t)sizeof nobody) _exit(1);
+  close(report);
   if (prctl(PR_SET_NAME, "banger-way-out") != 0) _exit(1);
   pid_t pasta = fork();
   if (pasta < 0) _exit(1);
@@ -67,17 +61,29 @@ static _Noreturn void guard(const struct way_out *way, int report, pid_t parent)
     signal(SIGHUP, SIG_DFL);
     run_pasta(way);
   }
-  if (write(report, &pasta, sizeof pasta) != (ssize_t)sizeof pasta) kill(pasta, SIGKILL);
-  close(report);
   be_silent();
   for (;;) {
-    int signal_number;
+    int signal_number, status;
     if (sigwait(&awaited, &signal_number) != 0) continue;
-    if (signal_number == SIGTERM) kill(pasta, SIGKILL);
-    int status;
-    pid_t ended = waitpid(pasta, &status, signal_number == SIGTERM ? 0 : WNOHANG);
-    if (ended == pasta) _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+    for (pid_t ended; (ended = waitpid(-1, &status, WNOHANG)) > 0;)
+      if (ended == pasta) _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
   }
+}
+
+/* Enters the user namespace, which gives the right to a process namespace, and leaves the guard to the holder as its own child. */
+static _Noreturn void beget_guard(const struct way_out *way, int report) {
+  if (setns(way->user_namespace, CLONE_NEWUSER) != 0 || unshare(CLONE_NEWPID) != 0) _exit(1);
+  pid_t child = (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+  if (child == 0) guard(way, report);
+  _exit(child > 0 && write(report, &child, sizeof child) == (ssize_t)sizeof child ? 0 : 1);
+}
+
+static void expect_retry(struct way_out *way) {
+  long long now = now_ms();
+  bool was_steady = now - way->started_ms >= STEADY_MS;
+  way->delay_ms = was_steady || way->delay_ms == 0 ? FIRST_DELAY_MS : way->delay_ms * 2;
+  if (way->delay_ms > LONGEST_DELAY_MS) way->delay_ms = LONGEST_DELAY_MS;
+  way->retry_ms = now + way->delay_ms;
 }
 
 void start_way_out(struct way_out *way) {
@@ -85,47 +91,38 @@ void start_way_out(struct way_out *way) {
   if (!way->pasta) return;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) die("pipe");
-  pid_t parent = getpid();
-  way->guard = fork();
-  if (way->guard < 0) die("fork");
-  if (way->guard == 0) {
+  pid_t helper = fork();
+  if (helper < 0) die("fork");
+  if (helper == 0) {
     close(ends[0]);
-    guard(way, ends[1], parent);
+    beget_guard(way, ends[1]);
   }
   close(ends[1]);
-  ssize_t got;
-  do got = read(ends[0], &way->pasta_pid, sizeof way->pasta_pid);
-  while (got < 0 && errno == EINTR);
+  /* Its number, from the one that made it, and its own word that it will end with us, in either order. */
+  way->guard = 0;
+  for (int at = 0; at < 2; at++) {
+    pid_t told;
+    ssize_t got;
+    do got = read(ends[0], &told, sizeof told);
+    while (got < 0 && errno == EINTR);
+    if (got == (ssize_t)sizeof told && told > 0) way->guard = told;
+  }
   close(ends[0]);
-  if (got != (ssize_t)sizeof way->pasta_pid) way->pasta_pid = 0;
+  while (waitpid(helper, NULL, 0) < 0 && errno == EINTR) {}
   way->started_ms = now_ms();
+  if (way->guard == 0) expect_retry(way);
 }
 
 bool way_out_ended(struct way_out *way, pid_t child) {
-  if (child == 0 || (child != way->guard && child != way->pasta_pid)) return false;
-  if (child == way->pasta_pid) {
-    /* Ours only when its guard was ended before it. */
-    way->pasta_pid = 0;
-    return true;
-  }
+  if (child == 0 || child != way->guard) return false;
   way->guard = 0;
-  /* A guard that was ended left pasta to us, who adopt orphans: its pid cannot be another's before we have waited for it. */
-  if (way->pasta_pid > 0 && waitpid(way->pasta_pid, NULL, WNOHANG) == 0) {
-    kill(way->pasta_pid, SIGKILL);
-    while (waitpid(way->pasta_pid, NULL, 0) < 0 && errno == EINTR) {}
-  }
-  way->pasta_pid = 0;
-  long long now = now_ms();
-  bool was_steady = now - way->started_ms >= STEADY_MS;
-  way->delay_ms = was_steady || way->delay_ms == 0 ? FIRST_DELAY_MS : way->delay_ms * 2;
-  if (way->delay_ms > LONGEST_DELAY_MS) way->delay_ms = LONGEST_DELAY_MS;
-  way->retry_ms = now + way->delay_ms;
+  expect_retry(way);
   return true;
 }
 
 void end_way_out(struct way_out *way) {
   if (way->guard <= 0) return;
-  kill(way->guard, SIGTERM);
+  kill(way->guard, SIGKILL);
   while (waitpid(way->guard, NULL, 0) < 0 && errno == EINTR) {}
   way->guard = 0;
 }

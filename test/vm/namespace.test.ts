@@ -195,6 +195,21 @@ suite(`a VM without root${obstacle === null ? "" : ` (${obstacle})`}`, () => {
   );
 
   test(
+    "the holder killed with the process between it and pasta: the old way out ends too, and there is one again",
+    async () => {
+      const [pasta, holder] = [pastaPid(), holderPid()];
+      if (pasta === null || holder === null) throw new Error("there is no way out");
+      for (const pid of [holder, parent(pasta)]) kill(pid, "SIGKILL");
+      for (const pid of [holder, pasta]) await untilGone(pid);
+      await untilOutside();
+      const ways = user.processes().filter((pid) => commandOf(pid).includes("--config-net"));
+      expect(ways.length).toBe(isRoot ? 1 : 0);
+      await cleanAudit();
+    },
+    BOOT_MS,
+  );
+
+  test(
     "daemon and holder killed: the next command finds the VM and mends the rest",
     async () => {
       await banger.killDaemon();
