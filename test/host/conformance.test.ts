@@ -1,6 +1,9 @@
-// The host suite over the model and over Linux, in a network namespace that is thrown away.
-import { test } from "bun:test";
-import { rmSync } from "node:fs";
+// The host suite over the model, over Linux in a network namespace that is thrown away, and over the namespaces of an instance without root.
+import { afterAll, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createHolder } from "../../src/host/holder.ts";
 import { createRootClient } from "../../src/host/root-client.ts";
 import { REGISTRY_DIR } from "../../src/host/root-registry.ts";
 import { describeHost } from "../conformance/host.ts";
@@ -64,4 +67,73 @@ if (obstacle === null) {
   );
 } else {
   test.skip(`Linux (${obstacle})`, () => {});
+}
+
+const HELPER = join(import.meta.dir, "../fakes/root-entry.ts");
+const built = mkdtempSync(join(tmpdir(), "bgr-holder-"));
+afterAll(() => rmSync(built, { recursive: true, force: true }));
+
+/** The holder as it is shipped; the reason when it cannot be had or used here. */
+const buildHolder = (): { executable: string } | { obstacle: string } => {
+  if (Bun.which("musl-gcc") === null) return { obstacle: "musl-gcc is not installed" };
+  if (Bun.which("pasta") === null) return { obstacle: "pasta is not installed" };
+  const script = join(import.meta.dir, "../../native/holder/build.sh");
+  const { success, stderr } = Bun.spawnSync(["sh", script, built], { stdout: "ignore", stderr: "pipe" });
+  if (!success) throw new Error(stderr.toString());
+  const executable = join(built, "banger-holder");
+  const probed = Bun.spawnSync([executable, "probe"], { stdout: "pipe" });
+  return probed.success ? { executable } : { obstacle: probed.stdout.toString().trim() };
+};
+
+const shipped = buildHolder();
+if ("executable" in shipped) {
+  const { executable } = shipped;
+  describeHost(
+    "the namespaces of an instance, by its holder",
+    async () => {
+      const dir = mkdtempSync(join(built, "i-"));
+      const holder = createHolder({
+        executable,
+        socket: join(dir, "holder.sock"),
+        log: join(dir, "log"),
+        findPasta: () => Bun.which("pasta"),
+        members: () => [],
+        onAddresses: () => {},
+        onMended: () => {},
+      });
+      await holder.ensure();
+      const pid = holder.state()?.holder ?? 0;
+      const inside = (argv: readonly string[]) =>
+        Bun.spawnSync([...holder.enterArgv(), ...argv], { stdout: "ignore", stderr: "pipe" });
+      const run = (...argv: string[]) => {
+        const done = inside(argv);
+        if (!done.success) throw new Error(`${argv.join(" ")}: ${done.stderr}`);
+      };
+      const root = createRootClient({
+        planLaunch: () => ({ kind: "launch", argv: [...holder.enterArgv(), process.execPath, HELPER], argv0: null }),
+        privLog: () => {},
+      });
+      return {
+        root,
+        // Inside, the user is root.
+        uid: 0,
+        addForeignLink(name, { kind, master }) {
+          if (kind === "bridge") run("/sbin/ip", "link", "add", name, "type", "bridge");
+          else run("/sbin/ip", "tuntap", "add", name, "mode", "tap");
+          if (master) run("/sbin/ip", "link", "set", name, "master", master);
+        },
+        hasLink: (name) => inside(["/sbin/ip", "link", "show", name]).success,
+        async close() {
+          await root.close();
+          holder.release();
+          // It would end by itself in a while, and with it all that was in there.
+          if (pid > 0) process.kill(pid, "SIGTERM");
+          for (const id of made.splice(0)) rmSync(`${REGISTRY_DIR}/${id}`, { force: true });
+        },
+      };
+    },
+    newId,
+  );
+} else {
+  test.skip(`the namespaces of an instance, by its holder (${shipped.obstacle})`, () => {});
 }
