@@ -12,7 +12,7 @@ sources := $(shell find src -type f) package.json bun.lock scripts/build.ts
 helpers := $(OUT)/banger-shim $(OUT)/banger-proxy $(OUT)/banger-dns-front $(OUT)/banger-tsc $(OUT)/banger-holder \
   $(OUT)/guest/banger-init $(OUT)/guest/banger-initramfs-init $(OUT)/guest/banger-vsock-pingd
 
-.PHONY: help run test check build bench lab lab-shell clean products bundle bundle-package install uninstall deb
+.PHONY: help run test check build bench lab lab-shell clean products kernel bundle bundle-package install uninstall deb
 
 help:
 	@echo 'make run     set this machine up, build, boot a VM named hello and run a command in it'
@@ -21,6 +21,7 @@ help:
 	@echo 'make check   format, lint, types, architecture, generated files, fast tests'
 	@echo 'make bench   measure, and write build/bench.json'
 	@echo 'make lab     run guests on a real KVM host that is a virtual machine itself, Firecracker where it is found'
+	@echo 'make kernel  the guest kernel of our own, from Debian'\''s sources into runtime/: ten minutes, once'
 	@echo 'make bundle  the runtime bundle in runtime/: what is built here, what can be downloaded, the default image'
 	@echo 'make bundle-package   the same as one archive in build/, the same bytes each time'
 	@echo 'make install, make uninstall   into PREFIX (/usr/local) below DESTDIR; make deb: a Debian package in build/'
@@ -56,6 +57,12 @@ lab-shell:
 	@scripts/setup.sh test
 	@$(MAKE) products
 	@$(BUN) scripts/lab/shell.ts
+
+# Kept in build/kernel by what it is made of; whoever has it gets it into the bundle, and nothing waits for it.
+kernel:
+	@scripts/setup.sh kernel
+	@images/build-kernel.sh --cache $(OUT)/kernel >/dev/null
+	@$(BUN) scripts/bundle.ts --kernel
 
 bundle:
 	@scripts/setup.sh run

@@ -42,6 +42,27 @@ debian_sources() {
   [ "$security" = none ] || printf 'deb %s%s %s-security main\n' "${1-}" "$security" "$suite"
 }
 
+# A private apt: its own lists and sources, the host's apt.conf (proxies), nothing of the host's state read or written.
+private_apt() {
+  tool=$1
+  shift
+  "$tool" -q -o Dir::State="$work/apt/state" -o Dir::State::Lists="$work/apt/lists" \
+    -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt/cache" \
+    -o Dir::Etc::SourceList="$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+    -o Dir::Etc::Trusted=/dev/null -o Dir::Etc::TrustedParts=/dev/null \
+    -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
+    -o Acquire::Languages=none -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
+    -o APT::Sandbox::User= "$@"
+}
+
+read_package_lists() {
+  mkdir -p "$work/apt/state" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+  : >"$work/apt/status"
+  debian_sources "[arch=amd64 signed-by=$keyring] " >"$work/apt/sources.list"
+  step "read the package lists of $suite"
+  private_apt apt-get -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false update >&2
+}
+
 # begin_work OUTPUT: $work is space beside OUTPUT, $scratch is for temporary files, $stage becomes OUTPUT in finish_work. Whatever else
 # happens, all vanish.
 begin_work() {

@@ -34,25 +34,8 @@ need apt-get dpkg-deb zstd xz cpio depmod mksquashfs objcopy
 
 begin_work "$output"
 
-# A private apt: its own lists and sources, the host's apt.conf (proxies), nothing of the host's state read or written.
-private_apt() {
-  tool=$1
-  shift
-  "$tool" -q -o Dir::State="$work/apt/state" -o Dir::State::Lists="$work/apt/lists" \
-    -o Dir::State::status="$work/apt/status" -o Dir::Cache="$work/apt/cache" \
-    -o Dir::Etc::SourceList="$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
-    -o Dir::Etc::Trusted=/dev/null -o Dir::Etc::TrustedParts=/dev/null \
-    -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts=/dev/null \
-    -o Acquire::Languages=none -o APT::Architecture=amd64 -o APT::Architectures=amd64 \
-    -o APT::Sandbox::User= "$@"
-}
-
 fetch_package() {
-  mkdir -p "$work/apt/state" "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
-  : >"$work/apt/status"
-  debian_sources "[arch=amd64 signed-by=$keyring] " >"$work/apt/sources.list"
-  step "read the package lists of $suite"
-  private_apt apt-get -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false update >&2
+  read_package_lists
   # The cloud kernel is a metapackage whose only dependency is the kernel itself.
   real=$(private_apt apt-cache depends "$package" | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
   step "download ${real:-$package}"

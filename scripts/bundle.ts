@@ -1,5 +1,6 @@
 // Assembles the runtime bundle of this source tree in runtime/: what was built here, what can be downloaded, and the default image, ready.
-// usage: bun scripts/bundle.ts [--without-image] [--package FILE] [--image TEMPLATE]; `make bundle` and `make bundle-package` call it.
+// usage: bun scripts/bundle.ts [--kernel] [--without-image] [--package FILE] [--image TEMPLATE]; `make bundle` and `make bundle-package`
+// call it, and `make kernel` does with --kernel, which puts in the kernel alone.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -28,11 +29,12 @@ const openHere = (): Bundle =>
   });
 
 /** The kernel that `make kernel` made of these very inputs; null when it did not. */
-const findOwnKernel = (): string | null => {
-  const script = join(root, "images/own-kernel.sh");
-  if (!existsSync(script)) return null;
-  const done = Bun.spawnSync([script, "--print-cached"], { stderr: "ignore" });
-  return done.success ? done.stdout.toString().trim() : null;
+const findOwnKernel = async (): Promise<{ from: string; version: string } | null> => {
+  const script = join(root, "images/build-kernel.sh");
+  const done = Bun.spawnSync([script, "--print-cached", "--cache", join(root, "build/kernel")], { stderr: "ignore" });
+  if (!done.success) return null;
+  const from = done.stdout.toString().trim();
+  return { from, version: /^version=(.*)$/m.exec(await Bun.file(join(from, "kernel.env")).text())?.[1] ?? version };
 };
 
 /** An image that banger built, as one archive without the time or the owner of anything. */
@@ -73,7 +75,13 @@ const readyImage = async (): Promise<string> => {
 };
 
 const bundle = openHere();
-const kernel = findOwnKernel();
+const kernel = await findOwnKernel();
+if (process.argv.includes("--kernel")) {
+  if (kernel === null) throw new Error("there is no kernel of our own: make kernel builds it");
+  await bundle.assemble({ kernel }, version);
+  say(`==> the guest kernel ${kernel.version} is in ${bundle.place.directory}`);
+  process.exit(0);
+}
 const image = process.argv.includes("--without-image") ? null : await readyImage();
 const put = await bundle.assemble(
   {
@@ -93,7 +101,7 @@ const put = await bundle.assemble(
   version,
 );
 say(`==> built here: ${put.join(", ")}`);
-if (kernel === null) say("    without a kernel of our own: the distribution's serves");
+if (kernel === null) say("    without the kernel of our own, which make kernel builds: the distribution's serves");
 try {
   await bundle.fetch([], {
     from: process.env.BANGER_BUNDLE_FROM || null,

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Decides what this machine lacks for a purpose, shows it, asks once on a terminal, and installs it: packages, Bun, dependencies.
-# usage: setup.sh build|run|test. YES=1 answers for you. Nothing is written outside packages and this checkout.
+# usage: setup.sh build|run|test|kernel. YES=1 answers for you. Nothing is written outside packages and this checkout.
 set -eu
 
-purpose=${1:?usage: setup.sh build|run|test}
+purpose=${1:?usage: setup.sh build|run|test|kernel}
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 cd "$root"
 bun_version=$(sed -n 's/.*[{ ]"bun": "\([0-9.]*\)".*/\1/p' package.json | head -n 1)
@@ -47,6 +47,22 @@ ssh openssh-client
 /usr/sbin/update-ca-certificates ca-certificates
 LIST
   [ "$(id -u)" = 0 ] || printf '%s\n' 'newuidmap uidmap' 'pasta passt'
+}
+
+# Debian's kernel from its sources.
+needs_of_kernel() {
+  cat <<'LIST'
+gcc gcc
+make make
+bc bc
+bison bison
+flex flex
+/usr/include/libelf.h libelf-dev
+objcopy binutils
+xz xz-utils
+/usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+/usr/sbin/update-ca-certificates ca-certificates
+LIST
 }
 
 needs_of_test() {
@@ -167,14 +183,16 @@ may_use_sudo() {
   has_program sudo && id -nG | grep -qwE 'sudo|wheel|admin'
 }
 
+boots_guests() { [ "$purpose" = run ] || [ "$purpose" = test ]; }
+
 # What a user without root still needs once, which banger itself does and can print: the root-owned helper and its sudoers line.
 lacks_privilege() {
-  [ "$purpose" != build ] && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ] && may_use_sudo
+  boots_guests && [ "$(id -u)" != 0 ] && [ ! -e /usr/local/lib/banger/banger-root ] && may_use_sudo
 }
 
 # The kernel lets nobody make a tap without privilege; opening the device is what udev allows everyone, and not every machine has udev.
 lacks_tun() {
-  [ "$purpose" != build ] && [ "$(id -u)" != 0 ] && [ ! -w /dev/net/tun ]
+  boots_guests && [ "$(id -u)" != 0 ] && [ ! -w /dev/net/tun ]
 }
 
 open_tun() {

@@ -4,8 +4,8 @@ import { dirname } from "node:path";
 import type { BundleArtifact } from "./manifest.ts";
 import { entryFor, hashFile, hashTree, readRecord, writeRecord } from "./record.ts";
 
-/** What was built, by the artifact's name: the file or directory that it is copied from. */
-export type Built = Readonly<Record<string, string>>;
+/** What was built, by the artifact's name: the file or directory that it is copied from, and its version where it has one of its own. */
+export type Built = Readonly<Record<string, string | { from: string; version: string }>>;
 
 /** Answers the names of those that were put in; what was not built is left as it is. */
 export const assembleBundle = async (
@@ -17,8 +17,10 @@ export const assembleBundle = async (
   const record = await readRecord(directory);
   const done: string[] = [];
   for (const artifact of artifacts) {
-    const from = given.built[artifact.name];
-    if (from === undefined || !(await stat(from).catch(() => null))) continue;
+    const built = given.built[artifact.name];
+    if (built === undefined) continue;
+    const { from, version } = typeof built === "string" ? { from: built, version: given.version } : built;
+    if (!(await stat(from).catch(() => null))) continue;
     const target = `${directory}/${artifact.path}`;
     const ready = `${target}.new`;
     await rm(ready, { recursive: true, force: true });
@@ -30,7 +32,7 @@ export const assembleBundle = async (
     const sha256 = await (artifact.isTree ? hashTree(target) : hashFile(target));
     record.artifacts[artifact.name] = await entryFor(target, {
       ...{ sha256, from: "built here", at: given.now },
-      version: artifact.version ?? given.version,
+      version: artifact.version ?? version,
     });
     done.push(artifact.name);
   }
