@@ -1,14 +1,16 @@
 // `make bench`: prints what docs/promises.md quotes and writes build/bench.json, with every single measurement in build/bench-raw.json.
-// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,footprint,exec,names leaves parts out.
+// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,kernels,footprint,exec,names leaves parts out.
 import { join, resolve } from "node:path";
 import type { Output } from "../src/spec/rpc/contract.ts";
 import { openStore } from "../src/store/store.ts";
 import { findObstacle, type Instance, openTestInstance } from "../test/vm/fixture.ts";
+import { lacksOwnKernel } from "../test/vm/own-kernel.ts";
 import { prepareByHand } from "./by-hand.ts";
 import { benchCommandLine } from "./command-line.ts";
 import { benchExec } from "./exec.ts";
 import { openReport, renderTable, writeReport } from "./figures.ts";
 import { benchFootprint } from "./footprint.ts";
+import { benchKernels } from "./kernels.ts";
 import { benchNames } from "./names.ts";
 import { benchStart } from "./start.ts";
 
@@ -52,6 +54,15 @@ if (obstacle === null && isWanted("start")) {
     hand.close();
     report.metrics.push(...metrics);
     raw.start = measured;
+  });
+}
+const withoutKernel = lacksOwnKernel();
+if (isWanted("kernels") && withoutKernel !== null) report.notes.push(`kernels were not compared: ${withoutKernel}`);
+if (obstacle === null && isWanted("kernels") && withoutKernel === null) {
+  await withInstance(async (banger) => {
+    const { metrics, raw: measured } = await benchKernels(banger, { pairs, say });
+    report.metrics.push(...metrics);
+    raw.kernels = measured;
   });
 }
 if (obstacle === null && isWanted("footprint")) {

@@ -16,6 +16,9 @@ if ! "$banger" image show debian >/dev/null 2>&1; then
   "$banger" image build
 fi
 
+say "kernel of new VMs: $("$banger" image show debian --json |
+  "$bun" -p 'const { release, hint } = JSON.parse(await Bun.stdin.text()).newVms; `${release}, ${hint}`')"
+
 # One field of the VM, empty when there is no such VM.
 field() {
   "$banger" vm list --json | "$bun" -p "(JSON.parse(await Bun.stdin.text()).find(({ name }) => name === '$vm') ?? {}).$1 ?? ''"

@@ -26,6 +26,8 @@ export type Bundle = {
   program(name: string): Promise<BundledProgram | null>;
   /** The archive of the default image, when it is there and right. A source tree builds its own, of its own sources. */
   readyImage(): Promise<string | null>;
+  /** The kernel that `make kernel` made; `key` changes when it does. Or why it cannot be had, and the error for whoever insists. */
+  ownKernel(): Promise<{ directory: string; key: string } | { absence: string; error: Error }>;
   own(name: string): Promise<OwnProgram | null>;
   /** Null forgets the user's own. Errors: bundle.own_unusable, bundle.unknown_artifact. */
   use(name: string, path: string | null): Promise<OwnProgram | null>;
@@ -113,6 +115,27 @@ export const openBundle = (options: BundleOptions): Bundle => {
       );
       return state?.state === "ok" ? state.path : null;
     },
+    ownKernel: async () => {
+      const [artifact] = known(["kernel"], artifacts);
+      if (!artifact) throw fail("internal.bug", { detail: "the manifest has no kernel" });
+      const directory = `${place.directory}/${artifact.path}`;
+      const repair = repairOf(place, artifact);
+      const key = await stateOf([`${directory}/vmlinux`, `${directory}/kernel.env`]);
+      if (key === null) {
+        const absence = place.kind === "checkout" ? "nobody has built it: make kernel" : "this bundle came without it";
+        return { absence, error: fail("bundle.missing", { artifact: artifact.name, directory, repair }) };
+      }
+      if (!verified.has(key)) {
+        const [state] = await inspectAll([artifact], true);
+        if (state?.state !== "ok") {
+          const detail = state?.detail ?? "it is not there";
+          const error = fail("bundle.stale", { artifact: artifact.name, directory: place.directory, detail, repair });
+          return { absence: `the bundle's is not right: ${detail}`, error };
+        }
+        verified.set(key, state.sha256 ?? "");
+      }
+      return { directory, key };
+    },
     own: (name) => readOwn(dataDir, name),
     use: async (name, path) => {
       known(
@@ -123,6 +146,13 @@ export const openBundle = (options: BundleOptions): Bundle => {
       return recordOwn(dataDir, name, { path, readVersion: options.readVersion, now: now() });
     },
   };
+};
+
+/** Changes when any of these files does; null when one of them is missing. */
+const stateOf = async (paths: readonly string[]): Promise<string | null> => {
+  const seen = await Promise.all(paths.map((path) => stat(path).catch(() => null)));
+  if (seen.includes(null)) return null;
+  return seen.map((one, index) => `${paths[index]} ${one?.ino} ${one?.size} ${one?.mtimeMs}`).join(" ");
 };
 
 const staleSentence = (place: BundlePlace, artifact: BundleArtifact, detail: string): string => {

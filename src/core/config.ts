@@ -179,6 +179,7 @@ const settle = (values: readonly SettingValue[]): Config => {
       diskMiB: vm.disk,
       user: orNull(vm.user),
       sshKeys: orNull(vm.ssh_keys),
+      kernel: orNull(vm.kernel),
     },
     network: { mode: orNull(network.mode), subnet: orNull(network.subnet) },
     dns,

@@ -22,7 +22,8 @@ export type CreateFacts = {
   instance: string;
   machineId: string;
   slot: number;
-  image: { id: string; name: string; kernelId: string; rootPath: string; sizeMiB: number };
+  image: { id: string; name: string; rootPath: string; sizeMiB: number };
+  kernelId: string;
   vmm: VmmName;
   networkMode: NetworkMode;
   host: { cpus: number; memoryMiB: number };
@@ -71,7 +72,7 @@ export const planSpec = (wish: CreateWish, facts: CreateFacts): VmSpec => {
     name: wish.name,
     imageId: facts.image.id,
     imageName: facts.image.name,
-    kernelId: facts.image.kernelId,
+    kernelId: facts.kernelId,
     vmm: facts.vmm,
     vcpus: wish.vcpus ?? defaultVcpus(facts.host.cpus),
     memoryMiB,

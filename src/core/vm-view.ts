@@ -14,6 +14,7 @@ export type ViewFacts = {
   diskUsedMiB: number | null;
   vmmReason: string;
   clock: ClockReading | null;
+  kernelRelease: string;
   /** Whether this host's resolver leads to our name server. */
   isNamed: boolean;
   /** What its helper says that listens in it. */
@@ -50,6 +51,7 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     accelerator: runtime.accelerator,
     image: spec.imageName,
     kernel: spec.kernelId,
+    kernelRelease: facts.kernelRelease,
     user: spec.user.name,
     vcpus: spec.vcpus,
     memoryMiB: spec.memoryMiB,

@@ -102,6 +102,8 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     clock: () => performance.now(),
     randomHex,
     readyImage: bundle.readyImage,
+    ownKernel: bundle.ownKernel,
+    wantedKernel: () => config.current().vm.kernel,
   });
   const subnet = createSubnetKeeper({ instance: paths.instance, store, host, config: config.current });
   const loopback = createLoopbackKeeper({ instance: paths.instance, store, listening: readHostSockets });

@@ -10,7 +10,7 @@ import type { ParsedInput } from "../spec/rpc/contract.ts";
 import { emptyRuntime, type NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 
-/** Errors: vm.name_taken, image.*, vmm.unavailable, net.addresses_exhausted, ssh.*, host.memory_short, host.file_failed. */
+/** Errors: vm.name_taken, image.*, bundle.*, vmm.unavailable, net.addresses_exhausted, ssh.*, host.memory_short, host.file_failed. */
 export const prepareCreate = async (context: Context, input: ParsedInput<"vm.create">, networkMode: NetworkMode) => {
   const { store, images, host, paths, config } = context;
   const records = store.vms.all();
@@ -18,10 +18,11 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
   if (input.name !== undefined && names.has(input.name)) throw fail("vm.name_taken", { name: input.name });
   const { vm: defaults, vmm } = config();
   const image = images.resolve(input.image ?? defaults.image);
-  const [root, facts, chosen] = await Promise.all([
+  const [root, facts, kernel, chosen] = await Promise.all([
     images.rootOf(image),
     host.facts(),
-    context.chooseVmm(input.vmm === undefined ? vmm.prefer : input.vmm === "auto" ? null : input.vmm),
+    images.kernelFor(image, wishOf(input.kernel ?? defaults.kernel)),
+    context.chooseVmm(wishOf(input.vmm ?? vmm.prefer)),
   ]);
   const slot = chooseSlot(records.flatMap(({ spec }) => spec.networks.map(({ slot }) => slot)));
   if (slot === null) throw fail("net.addresses_exhausted", { subnet: await context.subnet.choose() });
@@ -46,7 +47,8 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
       instance: paths.instance,
       machineId: context.randomHex(32),
       slot,
-      image: { id: image.id, name: image.name, kernelId: image.kernelId, rootPath: root.path, sizeMiB: root.sizeMiB },
+      image: { id: image.id, name: image.name, rootPath: root.path, sizeMiB: root.sizeMiB },
+      kernelId: kernel.id,
       vmm: chosen.driver.name,
       networkMode,
       host: { cpus: facts.cpus, memoryMiB: facts.memoryMiB },
@@ -68,6 +70,9 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
     userDataPath: vmPaths.userData,
   };
 };
+
+const wishOf = <Choice extends string>(choice: Choice | null): Exclude<Choice, "auto"> | null =>
+  choice === null || choice === "auto" ? null : (choice as Exclude<Choice, "auto">);
 
 /** How a new VM is connected: as its maker says, as the configuration says, or as it works here. */
 export const chooseMode = async (context: Context, wish: NetworkMode | "auto" | undefined): Promise<NetworkMode> => {

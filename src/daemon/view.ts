@@ -19,6 +19,7 @@ export const viewOf = async (context: Context, record: VmRecord): Promise<Vm> =>
     diskUsedMiB,
     isNamed: context.names.isWired(),
     vmmReason: record.runtime.vmmReason ?? context.vmmReason(record.spec.vmm),
+    kernelRelease: context.store.kernels.get(record.spec.kernelId)?.release ?? "unknown",
     clock: context.clocks.reading(record.id),
     ports: context.live.get(record.id)?.ports.current() ?? [],
     published: publishedOf(context, record),

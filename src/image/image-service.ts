@@ -1,8 +1,9 @@
 // What the daemon asks of images: find one, its kernel, and build, register, delete and prune them.
 import type { ProgressEvent } from "../spec/events.ts";
-import type { Image } from "../spec/image.ts";
+import type { Image, KernelForVms } from "../spec/image.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { Output } from "../spec/rpc/contract.ts";
+import type { KernelChoice } from "../spec/vm.ts";
 import type { KernelFiles } from "../vmm/driver.ts";
 
 export type ImageCaller = { signal: AbortSignal; emit: (event: ProgressEvent) => void; requestedBy: string };
@@ -12,6 +13,8 @@ export type ImageService = {
   resolve(ref: string): ImageRecord;
   /** What a VM is cloned from, checked to be whole. Errors: image.broken, image.without_helper. */
   rootOf(image: ImageRecord): Promise<{ path: string; sizeMiB: number }>;
+  /** The kernel that a VM of this image gets; null leaves it to banger. Errors: bundle.missing or bundle.stale when its own is wished for. */
+  kernelFor(image: ImageRecord, wish: KernelChoice | null): Promise<KernelForVms & { id: string }>;
   /** The files of a kernel object. Errors: image.broken when one is gone. */
   kernelOf(kernelId: string, image: string): Promise<KernelFiles>;
   /** Whether the runtime bundle has what is wanted, so that nothing must be built. */
@@ -24,7 +27,7 @@ export type ImageService = {
   build(
     input: { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean; fresh: boolean },
     caller: ImageCaller,
-  ): Promise<Image>;
+  ): Promise<Output<"image.build">>;
   register(input: { name: string; path: string; kernelOf?: string | undefined }, caller: ImageCaller): Promise<Image>;
   list(): Promise<Image[]>;
   show(ref: string): Promise<Output<"image.show">>;

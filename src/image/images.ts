@@ -1,15 +1,18 @@
 // The images of an instance: found by name, listed with their real size, deleted when nobody uses them.
+import { chooseKernel } from "../core/choose-kernel.ts";
 import { nearest } from "../core/resolve-vm.ts";
 import type { FilePort, Host } from "../host/host.ts";
 import type { NativePaths } from "../host/native.ts";
 import { fail } from "../spec/errors.ts";
-import type { Image, ImageOrigin } from "../spec/image.ts";
+import type { Image, ImageOrigin, KernelForVms } from "../spec/image.ts";
 import type { ImageRecord, KernelRecord } from "../spec/records.ts";
+import type { KernelChoice } from "../spec/vm.ts";
 import type { Store } from "../store/store.ts";
 import type { KernelFiles } from "../vmm/driver.ts";
 import { buildImage, undoImageOperations } from "./build.ts";
 import type { ImageService } from "./image-service.ts";
 import { parseKernelEnvironment } from "./kernels.ts";
+import { type BundledKernel, createOwnKernel } from "./own-kernel.ts";
 import { takeReadyImage } from "./ready.ts";
 import { registerImage } from "./register.ts";
 
@@ -24,6 +27,10 @@ export type ImageContext = {
   randomHex: (digits: number) => string;
   /** The archive of the ready default image, verified; null where the bundle has none. */
   readyImage?: () => Promise<string | null>;
+  /** The bundle's kernel; left out where there is no bundle. */
+  ownKernel?: () => Promise<BundledKernel>;
+  /** The kernel that the configuration wants for new VMs; null leaves it to banger. */
+  wantedKernel?: () => KernelChoice | null;
 };
 
 type ReadyWish = Parameters<ImageService["isReady"]>[0];
@@ -51,6 +58,29 @@ export const kernelFilesOf = async (files: FilePort, kernel: KernelRecord): Prom
 
 export const createImageService = (context: ImageContext): ImageService & { anyKernel: () => string | null } => {
   const { store, host } = context;
+  const ownKernel = createOwnKernel(context);
+
+  const releaseOf = (kernelId: string): string => store.kernels.get(kernelId)?.release ?? "unknown";
+
+  const kernelFor = async (image: ImageRecord, wish: KernelChoice | null) => {
+    const own = await ownKernel.find();
+    const { choice, hint } = chooseKernel({
+      wish,
+      image: { release: releaseOf(image.kernelId), isOurs: image.origin.how === "built" },
+      own,
+    });
+    if (choice === "image") return { choice, hint, id: image.kernelId, release: releaseOf(image.kernelId) };
+    if ("absence" in own) throw own.error;
+    return { choice, hint, id: own.id, release: own.release };
+  };
+
+  /** For reading: what cannot be had is said by whoever makes the VM. */
+  const newVms = async (image: ImageRecord): Promise<KernelForVms> => {
+    const { choice, hint, release } = await kernelFor(image, context.wantedKernel?.() ?? null).catch(() =>
+      kernelFor(image, "image"),
+    );
+    return { choice, hint, release };
+  };
 
   const resolve = (ref: string): ImageRecord => {
     const images = store.images.all();
@@ -74,7 +104,7 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
     sizeMiB: Math.round(image.sizeMiB),
     usedMiB: Math.round(await host.files.diskUsedMiB(image.dir)),
     kernel: image.kernelId,
-    kernelRelease: store.kernels.get(image.kernelId)?.release ?? "unknown",
+    kernelRelease: releaseOf(image.kernelId),
     helperVersion: image.helperVersion,
     origin: image.origin.how,
     usedBy: usersOf(image),
@@ -104,6 +134,7 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       if (image.helperVersion === null) throw fail("image.without_helper", { image: image.name });
       return { path, sizeMiB };
     },
+    kernelFor,
     kernelOf: async (kernelId, image) => {
       const kernel = store.kernels.get(kernelId);
       const files = kernel && (await kernelFilesOf(host.files, kernel));
@@ -113,8 +144,11 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
     isReady: async (input) => (await findReady(input)) !== null,
     build: async (input, caller) => {
       const archive = await findReady(input);
-      if (archive === null) return view(await buildImage(context, input, caller));
-      return view(await takeReadyImage(context, { ...READY, replace: input.replace, archive }, caller));
+      const image =
+        archive === null
+          ? await buildImage(context, input, caller)
+          : await takeReadyImage(context, { ...READY, replace: input.replace, archive }, caller);
+      return { ...(await view(image)), newVms: await newVms(image) };
     },
     register: async (input, caller) => {
       const kernelId = resolve(input.kernelOf ?? "debian").kernelId;
@@ -123,7 +157,7 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
     list: () => Promise.all(store.images.all().map(view)),
     show: async (ref) => {
       const image = resolve(ref);
-      return { ...(await view(image)), made: originOf(image) };
+      return { ...(await view(image)), made: originOf(image), newVms: await newVms(image) };
     },
     remove: async (ref) => {
       const image = resolve(ref);
@@ -134,7 +168,10 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       await host.files.removeTree(image.dir);
       return { id: image.id, name: image.name };
     },
-    prune: (options) => prune(context, options),
+    prune: async (options) => {
+      await ownKernel.find();
+      return prune(context, { ...options, kernelInUse: ownKernel.currentId() });
+    },
     recover: () => undoImageOperations(context),
   };
 };
@@ -149,12 +186,14 @@ const originOf = ({ origin }: ImageRecord): ImageOrigin => ({
 });
 
 /** Kernels that no VM pins and no image names, and directories that no record owns. */
-const prune = async (context: ImageContext, options: { dryRun: boolean }) => {
+const prune = async (context: ImageContext, options: { dryRun: boolean; kernelInUse: string | null }) => {
   const { store, host, paths } = context;
   const images = store.images.all();
   const pinned = new Set([
     ...images.map(({ kernelId }) => kernelId),
     ...store.vms.all().map(({ spec }) => spec.kernelId),
+    // Whoever makes a VM just now is about to pin it.
+    options.kernelInUse,
   ]);
   const kernels = store.kernels.all();
   const kept = new Set([

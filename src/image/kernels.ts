@@ -15,7 +15,7 @@ export const keepKernel = async (context: ImageContext, built: string): Promise<
   const environment = parseKernelEnvironment((await host.files.read(`${built}/kernel.env`)) ?? "");
   const release = environment.get("release");
   if (release === undefined) throw fail("vmm.kernel_unusable", { path: built, detail: "kernel.env names no release" });
-  const id = (await hashFiles(parts.map((name) => `${built}/${name}`))).slice(0, ID_DIGITS);
+  const id = await kernelIdOf(built);
   const known = store.kernels.get(id);
   if (known && (await host.files.exists(known.dir))) return known;
   const record: KernelRecord = {
@@ -30,6 +30,10 @@ export const keepKernel = async (context: ImageContext, built: string): Promise<
   store.kernels.insert(record);
   return record;
 };
+
+/** What a kernel object is called: a hash of its files. */
+export const kernelIdOf = async (directory: string): Promise<string> =>
+  (await hashFiles(parts.map((name) => `${directory}/${name}`))).slice(0, ID_DIGITS);
 
 /** `name=value` lines of a kernel object's kernel.env, as images/debian-kernel.sh writes them. */
 export const parseKernelEnvironment = (text: string): ReadonlyMap<string, string> =>

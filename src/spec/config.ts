@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { ImageRef, Subnet } from "./names.ts";
 import { sizeBetween } from "./size.ts";
-import { NetworkMode, VmmName } from "./vm.ts";
+import { KernelChoice, NetworkMode, VmmName } from "./vm.ts";
 
 /** A length of time as people write it: `90s`, `1m30s`, `500ms`; never zero. */
 export const Duration = z
@@ -35,6 +35,12 @@ const vm = z.strictObject({
     .array(z.string().min(1))
     .optional()
     .describe("public keys, or files of public keys, that may log in; without it, those of your ~/.ssh"),
+  kernel: z
+    .enum(["auto", ...KernelChoice.options])
+    .default("auto")
+    .describe(
+      "kernel of a new VM: banger's own, or the one of its image with all modules; auto: its own where the bundle has it, for images that banger built",
+    ),
 });
 
 const network = z.strictObject({
@@ -135,6 +141,8 @@ export type Config = {
     user: string | null;
     /** Public keys or paths of files with public keys; null: those in ~/.ssh. */
     sshKeys: readonly string[] | null;
+    /** Null: as it is best here. */
+    kernel: KernelChoice | null;
   };
   network: { mode: NetworkMode | null; subnet: string | null };
   /** Port 0 means any free one. */

@@ -1,5 +1,6 @@
 // What an image is: a managed root file system together with the kernel object that boots it.
 import { z } from "zod";
+import { KernelChoice } from "./vm.ts";
 
 export const Image = z.object({
   id: z.string(),
@@ -16,6 +17,14 @@ export const Image = z.object({
   createdAt: z.string(),
 });
 export type Image = z.infer<typeof Image>;
+
+/** Which kernel new VMs of an image get where nobody says otherwise. */
+export const KernelForVms = z.object({
+  choice: KernelChoice,
+  release: z.string(),
+  hint: z.string().describe("what the other kernel would bring, and how to get it"),
+});
+export type KernelForVms = z.infer<typeof KernelForVms>;
 
 /** How an image was made; printed by `image show`. */
 export const ImageOrigin = z.object({

@@ -10,6 +10,10 @@ export type VmmName = z.infer<typeof VmmName>;
 export const NetworkMode = z.enum(["bridge", "namespace"]);
 export type NetworkMode = z.infer<typeof NetworkMode>;
 
+/** Where a VM's kernel comes from: the bundle's, which is banger's own, or the one that belongs to its image. */
+export const KernelChoice = z.enum(["banger", "image"]);
+export type KernelChoice = z.infer<typeof KernelChoice>;
+
 export const VmState = z.enum([
   "creating",
   "stopped",
@@ -150,7 +154,8 @@ export const Vm = z.object({
   vmmReason: z.string().describe("why this VMM runs it"),
   accelerator: z.enum(["kvm", "tcg"]).nullable(),
   image: z.string(),
-  kernel: z.string(),
+  kernel: z.string().describe("id of the kernel object"),
+  kernelRelease: z.string().describe("what uname -r says in it; banger's own ends in -banger"),
   user: z.string(),
   vcpus: z.number().int(),
   memoryMiB: z.number().int(),

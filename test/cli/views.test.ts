@@ -21,6 +21,12 @@ const image: Image = {
   createdAt: "2026-11-20T12:00:00.000Z",
 };
 
+const newVms = {
+  choice: "image",
+  release: "6.12.48",
+  hint: "the image's kernel; banger's own would be quicker",
+} as const;
+
 const changed = (over: Parameters<typeof vm>[0] = {}, isChanged = true) => ({ ...vm(over), changed: isChanged });
 
 const handlers: FakeHandlers = {
@@ -293,11 +299,12 @@ const handlers: FakeHandlers = {
       },
     ],
   }),
-  "image.build": () => image,
+  "image.build": () => ({ ...image, newVms }),
   "image.register": () => image,
   "image.list": () => [image],
   "image.show": () => ({
     ...image,
+    newVms,
     made: {
       how: "built",
       suite: "trixie",

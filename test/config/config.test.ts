@@ -64,7 +64,7 @@ test("an empty file and a file of comments are the defaults", () => {
 
 test("the defaults are those that the documentation promises", () => {
   expect(defaultConfig).toEqual({
-    vm: { image: "debian", vcpus: null, memoryMiB: null, diskMiB: 40 * 1024, user: null, sshKeys: null },
+    vm: { image: "debian", vcpus: null, memoryMiB: null, diskMiB: 40 * 1024, user: null, sshKeys: null, kernel: null },
     network: { mode: null, subnet: null },
     dns: { listen: "127.0.0.1", port: 42069, zone: "vm" },
     vmm: { prefer: null },

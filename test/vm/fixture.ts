@@ -136,6 +136,8 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
     XDG_CACHE_HOME: join(dir, "cache"),
     XDG_RUNTIME_DIR: runtime,
     BANGER_DNS_PORT: "0",
+    // The same kernel whether somebody built banger's own here or not; own-kernel.test.ts asks for that one.
+    BANGER_VM_KERNEL: "image",
     ...options.env,
   };
   const inside = options.inside ?? [];

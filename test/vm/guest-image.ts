@@ -20,6 +20,8 @@ const BUILD_TIMEOUT_MS = 25 * 60_000;
 
 /** What goes into an image: a change of any of it is another image. */
 const sources = ["images", "guest/units", "build/guest", "src/image/build.ts"];
+/** In the same directories, and in no image. */
+const others = ["images/kernel.config", "images/build-kernel.sh", "images/README.md"];
 
 const hashSources = (): string => {
   const hash = createHash("sha256");
@@ -29,7 +31,8 @@ const hashSources = (): string => {
     for (const entry of entries) {
       const child = `${path}/${entry.name}`;
       if (entry.isDirectory()) add(child);
-      else if (entry.isFile()) hash.update(`${child}\0`).update(readFileSync(join(root, child)));
+      else if (entry.isFile() && !others.includes(child))
+        hash.update(`${child}\0`).update(readFileSync(join(root, child)));
     }
   };
   for (const path of sources) {
@@ -50,6 +53,8 @@ const environmentOf = (dir: string, runtimeDir: string): Record<string, string> 
   XDG_CACHE_HOME: join(dir, "cache"),
   XDG_RUNTIME_DIR: runtimeDir,
   BANGER_DNS_PORT: "0",
+  // The kernels of a template are its image's, whatever somebody built besides.
+  BANGER_VM_KERNEL: "image",
   ...Object.fromEntries(
     ["BANGER_DEBIAN_MIRROR", "BANGER_DEBIAN_SECURITY_MIRROR", "http_proxy", "https_proxy", "no_proxy"].flatMap(
       (name) => (process.env[name] === undefined ? [] : [[name, process.env[name] as string]]),

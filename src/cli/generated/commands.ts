@@ -361,6 +361,13 @@ export const generatedCommands: readonly CommandData[] = [
         choices: ["auto", "firecracker", "qemu"],
       },
       {
+        field: "kernel",
+        kind: "choice",
+        description: "kernel: banger's own, which starts sooner, or the image's, which has all modules",
+        isRequired: false,
+        choices: ["auto", "banger", "image"],
+      },
+      {
         field: "network",
         kind: "choice",
         description: "how it is connected: a bridge on this host, or a namespace without root",
@@ -651,7 +658,7 @@ export const generatedCommands: readonly CommandData[] = [
     name: "vm.set",
     path: ["vm", "set"],
     aliases: [],
-    summary: "Change the vCPUs, memory, disk size, names or network of a stopped VM",
+    summary: "Change the vCPUs, memory, disk size, names, network or kernel of a stopped VM",
     examples: [
       {
         command: "banger vm set web --memory 8G --disk 80G",
@@ -699,6 +706,13 @@ export const generatedCommands: readonly CommandData[] = [
         description: "how it is connected from its next start on: bridge or namespace",
         isRequired: false,
         choices: ["bridge", "namespace"],
+      },
+      {
+        field: "kernel",
+        kind: "choice",
+        description: "kernel from its next start on: banger's own as it is now, or its image's",
+        isRequired: false,
+        choices: ["banger", "image"],
       },
     ],
     positionals: [

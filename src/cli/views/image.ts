@@ -1,11 +1,15 @@
 // How people see images.
+import type { KernelForVms } from "../../spec/image.ts";
 import { formatAgo, formatMiB } from "../format.ts";
 import { renderFacts, renderTable } from "../table.ts";
 import type { ImageMethod, ViewsOf } from "./views.ts";
 
+/** The kernel of new VMs, and what the other would bring. */
+const spellKernel = ({ release, hint }: KernelForVms): string => `${release}: ${hint}`;
+
 export const imageViews: ViewsOf<ImageMethod> = {
   "image.build": (image) =>
-    `${image.name} is built: ${formatMiB(image.usedMiB)} on disk, kernel ${image.kernelRelease}\n`,
+    `${image.name} is built: ${formatMiB(image.usedMiB)} on disk, kernel ${image.kernelRelease}\nNew VMs get ${spellKernel(image.newVms)}\n`,
   "image.register": (image) => `${image.name} is registered: ${formatMiB(image.usedMiB)} on disk\n`,
   "image.list": (images, { isQuiet, paint, nowMs }) => {
     if (isQuiet) return images.map(({ name }) => `${name}\n`).join("");
@@ -33,6 +37,7 @@ export const imageViews: ViewsOf<ImageMethod> = {
         ["Aliases", image.aliases.join(" ")],
         ["Size", `${formatMiB(image.sizeMiB)}, ${formatMiB(image.usedMiB)} of it on disk`],
         ["Kernel", `${image.kernelRelease} (${image.kernel})`],
+        ["New VMs get", spellKernel(image.newVms)],
         ["Helper", image.helperVersion],
         ["Used by", image.usedBy.join(" ")],
         ["Created", `${formatAgo(image.createdAt, nowMs)}  ${paint.faint(image.createdAt)}`],

@@ -113,7 +113,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Memory", formatMiB(vm.memoryMiB)],
       ["Disk", `${formatMiB(vm.diskMiB)}, ${formatMiB(vm.diskUsedMiB)} of it in use on this host`],
       ["Image", vm.image],
-      ["Kernel", vm.kernel],
+      ["Kernel", `${vm.kernelRelease} (${vm.kernel})`],
       ["Run by", `${vm.vmm}${vm.accelerator ? ` (${vm.accelerator})` : ""}: ${vm.vmmReason}`],
       ["Network", vm.network],
       ["Labels", pairs(vm.labels)],

@@ -186,8 +186,12 @@ const setVm = async (context: Context, record: VmRecord, input: ParsedInput<"vm.
   const currentMiB = spec.disks[0]?.sizeMiB ?? 0;
   if (input.disk !== undefined && input.disk < currentMiB)
     throw fail("vm.disk_shrink", { vm: spec.name, currentMiB, wantedMiB: input.disk });
+  const kernelId = input.kernel
+    ? (await context.images.kernelFor(context.images.resolve(spec.imageId), input.kernel)).id
+    : spec.kernelId;
   const next = {
     ...spec,
+    kernelId,
     vcpus: input.vcpu ?? spec.vcpus,
     memoryMiB: input.memory ?? spec.memoryMiB,
     hasWildcardName: input.dnsWildcard ?? spec.hasWildcardName,
@@ -200,6 +204,7 @@ const setVm = async (context: Context, record: VmRecord, input: ParsedInput<"vm.
     next.disks[0]?.sizeMiB === currentMiB ? null : "diskMiB",
     next.hasWildcardName === spec.hasWildcardName ? null : "dnsWildcard",
     next.networks[0]?.mode === spec.networks[0]?.mode ? null : "network",
+    next.kernelId === spec.kernelId ? null : "kernel",
   ].filter((field) => field !== null);
   if (fields.length === 0) return false;
   if (input.disk !== undefined && input.disk > currentMiB)

@@ -1,7 +1,7 @@
 // The methods on images.
 import { z } from "zod";
 import { ProgressEvent } from "../events.ts";
-import { Image, ImageOrigin } from "../image.ts";
+import { Image, ImageOrigin, KernelForVms } from "../image.ts";
 import { ImageName, ImageRef } from "../names.ts";
 import { method } from "./method.ts";
 
@@ -25,7 +25,7 @@ export const imageMethods = {
       replace: z.boolean().default(false).describe("build it anew when it exists; VMs keep what they have"),
       fresh: z.boolean().default(false).describe("build it from packages even where the bundle has it ready"),
     }),
-    output: Image,
+    output: Image.extend({ newVms: KernelForVms }),
     events: ProgressEvent,
     errors: [
       "image.tools_missing",
@@ -78,7 +78,7 @@ export const imageMethods = {
   "image.show": method({
     summary: "Show an image and how it was made",
     input: z.object({ image }),
-    output: Image.extend({ made: ImageOrigin }),
+    output: Image.extend({ made: ImageOrigin, newVms: KernelForVms }),
     errors: ["image.not_found"],
     positional: ["image"],
     command: {

@@ -4,7 +4,7 @@ import { ProgressEvent } from "../events.ts";
 import { ImageRef, LabelKey, Labels, VmName, VmRef } from "../names.ts";
 import { StartPlan } from "../plan.ts";
 import { sizeBetween } from "../size.ts";
-import { NetworkMode, Vm, VmmName } from "../vm.ts";
+import { KernelChoice, NetworkMode, Vm, VmmName } from "../vm.ts";
 import { method } from "./method.ts";
 
 const vm = VmRef.describe("VM name, id or unique prefix");
@@ -73,6 +73,10 @@ export const vmMethods = {
         .enum(["auto", ...VmmName.options])
         .optional()
         .describe("virtual machine monitor"),
+      kernel: z
+        .enum(["auto", ...KernelChoice.options])
+        .optional()
+        .describe("kernel: banger's own, which starts sooner, or the image's, which has all modules"),
       network: z
         .enum(["auto", ...NetworkMode.options])
         .optional()
@@ -88,6 +92,7 @@ export const vmMethods = {
       "ssh.private_key",
       "ssh.bad_key",
       "host.memory_short",
+      "bundle.stale",
       ...startErrors,
     ],
     positional: ["name"],
@@ -233,7 +238,7 @@ export const vmMethods = {
     },
   }),
   "vm.set": method({
-    summary: "Change the vCPUs, memory, disk size, names or network of a stopped VM",
+    summary: "Change the vCPUs, memory, disk size, names, network or kernel of a stopped VM",
     input: z.object({
       vm,
       vcpu: vcpu.optional().describe("virtual CPUs"),
@@ -241,9 +246,22 @@ export const vmMethods = {
       disk: disk.optional().describe("new size of the root disk with its unit; disks only grow"),
       dnsWildcard: z.boolean().optional().describe("whether every name below the VM's own leads to it too"),
       network: NetworkMode.optional().describe("how it is connected from its next start on: bridge or namespace"),
+      kernel: KernelChoice.optional().describe(
+        "kernel from its next start on: banger's own as it is now, or its image's",
+      ),
     }),
     output: VmChange,
-    errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "vm.disk_shrink", "host.memory_short", "host.no_space"],
+    errors: [
+      "vm.not_found",
+      "vm.ambiguous",
+      "vm.wrong_state",
+      "vm.disk_shrink",
+      "host.memory_short",
+      "host.no_space",
+      "image.not_found",
+      "bundle.missing",
+      "bundle.stale",
+    ],
     positional: ["vm"],
     command: {
       path: ["vm", "set"],

@@ -72,7 +72,7 @@ const overview = (vm: Vm, model: Model, width: number): Line[] => {
     fact("Disk", `${formatMiB(vm.diskUsedMiB)} used of ${formatMiB(vm.diskMiB)}`, width),
     fact("Network", networkOf(vm), width),
     ...(vm.ports.length > 0 ? [fact("Ports", portsOf(vm), width)] : []),
-    fact("Image", `${vm.image}, kernel ${vm.kernel.slice(0, 12)}`, width),
+    fact("Image", `${vm.image}, kernel ${vm.kernelRelease}`, width),
     fact("VMM", `${vmm}${vm.vmmReason ? ` (${vm.vmmReason})` : ""}`, width),
     fact("Labels", labels.length > 0 ? labels.join("  ") : "-", width),
     fact("User", `${vm.user} on ${vm.hostname}`, width),
