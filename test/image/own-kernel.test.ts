@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Bundle, openBundle } from "../../src/bundle/bundle.ts";
+import { findNative } from "../../src/host/native.ts";
 import { createImageService } from "../../src/image/images.ts";
 import { BangerError } from "../../src/spec/errors.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
@@ -36,7 +37,7 @@ const serve = () => {
     store,
     host: world.host(),
     paths: world.paths,
-    native: { shim: "", proxy: "", holder: "", tsc: "", guestHelpers: "", imageScripts: "" },
+    native: findNative(),
     version: "0.1.0",
     now: () => new Date(),
     clock: () => performance.now(),
