@@ -105,12 +105,45 @@ const withoutEnd = (line: Line): Line => {
   return last.isInverse ? line.slice(0, end + 1) : [...line.slice(0, end), { ...last, text: last.text.trimEnd() }];
 };
 
-/** The line with SGR sequences (ECMA-48 §8.3.117); the terminal's own foreground and background stay what they are. */
-export const paintLine = (line: Line, palette: Palette): string =>
-  withoutEnd(line)
-    .map(({ text, tone = "plain", isInverse = false }) => {
-      // Faint and coloured text on an inverted row is hard to read: there the inversion alone speaks.
-      const codes = isInverse ? "7" : palette[tone];
-      return codes === "" ? text : `\x1b[${codes}m${text}\x1b[0m`;
-    })
+/** What ends an attribute (ECMA-48 §8.3.117): weights share an end, colours too. */
+const endOf = (code: string): string => (code === "1" || code === "2" ? "22" : code === "7" ? "27" : "39");
+
+type Brush = { begin: string; end: string };
+const brushes = new Map<string, Brush>();
+/** Each attribute in a sequence of its own, ended in turn: the form that Ink writes itself, and need not make again of ours. */
+const brushOf = (codes: string): Brush => {
+  const known = brushes.get(codes);
+  if (known) return known;
+  const each = codes.split(";");
+  const begin = each.map((code) => `\x1b[${code}m`).join("");
+  const end = each
+    .map((code) => `\x1b[${endOf(code)}m`)
+    .reverse()
     .join("");
+  const brush = { begin, end };
+  brushes.set(codes, brush);
+  return brush;
+};
+
+const codesOf = ({ text, tone = "plain", isInverse = false }: Span, palette: Palette): string => {
+  // Faint and coloured text on an inverted row is hard to read: there the inversion alone speaks.
+  if (isInverse) return "7";
+  // A blank looks the same in every colour.
+  return text.trimEnd() === "" ? "" : palette[tone];
+};
+
+/** The line with SGR sequences; the terminal's own foreground and background stay what they are. */
+export const paintLine = (line: Line, palette: Palette): string => {
+  let painted = "";
+  let current = "";
+  for (const span of withoutEnd(line)) {
+    const codes = codesOf(span, palette);
+    if (codes !== current) {
+      if (current !== "") painted += brushOf(current).end;
+      if (codes !== "") painted += brushOf(codes).begin;
+      current = codes;
+    }
+    painted += span.text;
+  }
+  return current === "" ? painted : painted + brushOf(current).end;
+};

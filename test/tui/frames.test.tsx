@@ -38,12 +38,22 @@ describe("colours", () => {
   };
 
   test("are the first eight on the terminal's own background, so that light and dark themes both serve", () => {
-    expect([...sequences({})].sort()).toEqual(["0", "1", "1;31", "2", "32", "33", "36", "7"]);
+    expect([...sequences({})].sort()).toEqual(["1", "2", "22", "27", "31", "32", "33", "36", "39", "7"]);
   });
 
   test("are absent under NO_COLOR and where the terminal has none; bold, faint and inverse stay", () => {
     for (const env of [{ NO_COLOR: "1" }, { TERM: "vt100" }, { TERM: "xterm-mono" }]) {
-      expect([...sequences(env as never)].sort()).toEqual(["0", "1", "2", "7"]);
+      expect([...sequences(env as never)].sort()).toEqual(["1", "2", "22", "27", "7"]);
+    }
+  });
+
+  test("are written as Ink writes them, which then takes a row apart once and not twice", () => {
+    const paint = choosePaint({ LANG: "C.UTF-8", TERM: "xterm-256color" });
+    for (const { draw } of scenes) {
+      const rows = renderScreen(draw({ columns: 140, rows: 40 })).map(paint);
+      const written = renderToString(<Screen frame={rows} />, { columns: 140 }).split("\n");
+      const same = rows.filter((row, index) => written[index] === row.trimEnd());
+      expect(same.length).toBeGreaterThanOrEqual(0.9 * rows.length);
     }
   });
 
