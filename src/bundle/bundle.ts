@@ -1,7 +1,7 @@
 // The runtime bundle as others use it: where it is, what is in it, and the program of a name that may be run.
 import { stat } from "node:fs/promises";
 import manifestText from "../../runtime-bundle.toml" with { type: "text" };
-import { fail } from "../spec/errors.ts";
+import { type BangerError, fail } from "../spec/errors.ts";
 import { assembleBundle, type Built } from "./assemble.ts";
 import { type BundlePlace, repairOf, resolveBundle, runningExecutable } from "./directory.ts";
 import { type FetchRequest, fetchArtifacts } from "./fetch.ts";
@@ -27,7 +27,7 @@ export type Bundle = {
   /** The archive of the default image, when it is there and right. A source tree builds its own, of its own sources. */
   readyImage(): Promise<string | null>;
   /** The kernel that `make kernel` made; `key` changes when it does. Or why it cannot be had, and the error for whoever insists. */
-  ownKernel(): Promise<{ directory: string; key: string } | { absence: string; error: Error }>;
+  ownKernel(): Promise<{ directory: string; key: string } | { absence: string; error: BangerError }>;
   own(name: string): Promise<OwnProgram | null>;
   /** Null forgets the user's own. Errors: bundle.own_unusable, bundle.unknown_artifact. */
   use(name: string, path: string | null): Promise<OwnProgram | null>;

@@ -1,5 +1,6 @@
 // Hands the checks of the host what they look at: this daemon's own state, or, where no daemon can be started, what lies there.
 import manifestText from "../../runtime-bundle.toml" with { type: "text" };
+import { openBundle } from "../bundle/bundle.ts";
 import { hostArchitecture, parseManifest, pinnedHash } from "../bundle/manifest.ts";
 import { readOwn } from "../bundle/own.ts";
 import { clockReadings } from "../core/clock-readings.ts";
@@ -17,6 +18,7 @@ import { readBootId } from "../host/process-proof.ts";
 import { hashFile } from "../host/setup.ts";
 import type { ImageService } from "../image/image-service.ts";
 import { createImageService } from "../image/images.ts";
+import { releaseInBundle } from "../image/own-kernel.ts";
 import type { Config } from "../spec/config.ts";
 import { type BangerError, describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import type { VmmName } from "../spec/vm.ts";
@@ -99,6 +101,7 @@ const portsOfDaemon = (context: Context, probe: (name: VmmName) => Promise<VmmPr
     probe: once(probe),
     choose: chooseDriver,
     images: () => imageStates(store, context.images),
+    guestKernel: context.images.ownKernel,
     openDatabase: checkDatabase(paths.database),
     subnet: {
       current: context.subnet.known(),
@@ -158,6 +161,14 @@ const findPaths = (): InstancePaths => {
   const runtimeDir = planRuntimeDir({ ...where, isUsable: true, isLingering: false });
   return planPaths({ base, instance: NO_INSTANCE, runtimeDir });
 };
+
+/** For looking into: what changes a bundle takes its lock. */
+const bundleOf = (config: Config, { dataDir }: InstancePaths) =>
+  openBundle({
+    ...{ env: process.env, configured: config.bundle, dataDir, now: () => new Date() },
+    tryLock: () => null,
+    readVersion: async () => "",
+  });
 
 const readConfig = async (host: Host, path: string): Promise<{ config: Config; failure: BangerError | null }> => {
   try {
@@ -222,6 +233,7 @@ export const checkWithoutDaemon = async (options: {
     ),
     choose: chooseDriver,
     images: async () => (known && images ? imageStates(known, images) : []),
+    guestKernel: async () => releaseInBundle(host.files, await bundleOf(config, paths).ownKernel()),
     openDatabase: checkDatabase(paths.database),
     subnet: { current: known?.meta.get("network.subnet") ?? null, hasRunning: false },
     guestClocks: () => [],

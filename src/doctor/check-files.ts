@@ -102,6 +102,19 @@ export const fileChecks = [
     },
   }),
   check({
+    id: "kernel",
+    why: "VMs start much sooner on banger's own kernel than on the distribution's",
+    needs: ["guestKernel"],
+    decide: ({ guestKernel }) => {
+      if ("release" in guestKernel) return ok(`the bundle has banger's own, ${guestKernel.release}`);
+      const { absence, error: failure } = guestKernel;
+      // Nothing is wrong without it.
+      return failure.code === "bundle.missing"
+        ? ok(`VMs boot the kernels of their images; banger's own is not there: ${absence}`)
+        : warning(failure);
+    },
+  }),
+  check({
     id: "time",
     why: "guests take their clock from this host",
     needs: ["clock"],

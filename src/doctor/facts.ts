@@ -98,6 +98,8 @@ export type DoctorFacts = {
   directories: { failures: readonly BangerError[]; count: number; runtimeDir: string };
   database: { path: string; exists: boolean; failure: BangerError | null };
   images: readonly ImageState[];
+  /** banger's own, or why there is none. */
+  guestKernel: { release: string } | { absence: string; error: BangerError };
   native: { directory: string; missing: readonly string[] };
   vmmProcesses: readonly { name: string; pid: number; uid: number }[];
 };
@@ -128,6 +130,7 @@ export type DoctorPorts = {
   probe: (name: VmmName) => Promise<VmmProbe>;
   choose: (wanted: VmmName | "auto", probes: Probes) => DriverChoice;
   images: () => Promise<readonly ImageState[]>;
+  guestKernel: () => Promise<DoctorFacts["guestKernel"]>;
   /** Throws what keeps the records from being opened. */
   openDatabase: () => void;
   subnet: { current: string | null; hasRunning: boolean };

@@ -46,7 +46,7 @@ const tryClone = async ({ host, paths }: DoctorPorts): Promise<DoctorFacts["clon
   }
 };
 
-type FileFacts = "disk" | "clone" | "directories" | "database" | "images" | "native";
+type FileFacts = "disk" | "clone" | "directories" | "database" | "images" | "guestKernel" | "native";
 
 export const gatherFiles: Pick<Gatherers, FileFacts> = {
   disk: async ({ host, paths }) => ({ path: paths.dataDir, freeMiB: await host.files.freeMiB(paths.dataDir) }),
@@ -81,6 +81,7 @@ export const gatherFiles: Pick<Gatherers, FileFacts> = {
     }
   },
   images: ({ images }) => images(),
+  guestKernel: ({ guestKernel }) => guestKernel(),
   native: async ({ native }) => {
     const needed = [
       native.shim,

@@ -5,6 +5,7 @@ import type { ImageRecord } from "../spec/records.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import type { KernelChoice } from "../spec/vm.ts";
 import type { KernelFiles } from "../vmm/driver.ts";
+import type { GuestKernel } from "./own-kernel.ts";
 
 export type ImageCaller = { signal: AbortSignal; emit: (event: ProgressEvent) => void; requestedBy: string };
 
@@ -15,6 +16,8 @@ export type ImageService = {
   rootOf(image: ImageRecord): Promise<{ path: string; sizeMiB: number }>;
   /** The kernel that a VM of this image gets; null leaves it to banger. Errors: bundle.missing or bundle.stale when its own is wished for. */
   kernelFor(image: ImageRecord, wish: KernelChoice | null): Promise<KernelForVms & { id: string }>;
+  /** banger's own kernel as the bundle has it, or why it has none. */
+  ownKernel(): Promise<GuestKernel>;
   /** The files of a kernel object. Errors: image.broken when one is gone. */
   kernelOf(kernelId: string, image: string): Promise<KernelFiles>;
   /** Whether the runtime bundle has what is wanted, so that nothing must be built. */

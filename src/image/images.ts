@@ -135,6 +135,7 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       return { path, sizeMiB };
     },
     kernelFor,
+    ownKernel: ownKernel.peek,
     kernelOf: async (kernelId, image) => {
       const kernel = store.kernels.get(kernelId);
       const files = kernel && (await kernelFilesOf(host.files, kernel));

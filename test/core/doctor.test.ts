@@ -61,6 +61,7 @@ const good: DoctorFacts = {
   directories: { failures: [], count: 4, runtimeDir: "/run/user/1000/banger/abcde" },
   database: { path: "/state/banger.db", exists: true, failure: null },
   images: [{ name: "debian-13", helperVersion: "0.1.0", failure: null }],
+  guestKernel: { release: "6.12-banger" },
   native: { directory: "/usr/lib/banger", missing: [] },
   vmmProcesses: [{ name: "web", pid: 4242, uid: 1000 }],
 };
@@ -82,6 +83,13 @@ test("on a host without fault every check is ok", () => {
   const bad = checks.flatMap(({ id }) => decide(id).filter(({ status }) => status !== "ok"));
   expect(bad).toEqual([]);
   expect(new Set(checks.map(({ id }) => id)).size).toBe(checks.length);
+});
+
+test("without a kernel of banger's own nothing is wrong, and it is said how to get it", () => {
+  const error = fail("bundle.missing", { artifact: "kernel", directory: "/b" });
+  const found = first("kernel", { guestKernel: { absence: "nobody has built it: make kernel", error } });
+  expect(found).toMatchObject({ status: "ok", fix: null });
+  expect(found.summary).toContain("make kernel");
 });
 
 const emptyKvm = { ...good.kvm, device: "absent" } as const;
@@ -322,6 +330,23 @@ const table: readonly [string, Partial<DoctorFacts>, Finding["status"], RegExp, 
     "warning",
     /old does not carry/,
     /./,
+  ],
+  [
+    "kernel",
+    {
+      guestKernel: {
+        absence: "cut short",
+        error: fail("bundle.stale", {
+          artifact: "kernel",
+          directory: "/b",
+          detail: "cut short",
+          repair: "make kernel",
+        }),
+      },
+    },
+    "warning",
+    /cut short/,
+    /make kernel/,
   ],
   ["runtime", { native: { directory: "/lib", missing: ["/lib/banger-shim"] } }, "error", /banger-shim is missing/, /./],
 ];
