@@ -9,7 +9,7 @@ BUN := $(CURDIR)/.tools/bin/bun
 OUT := $(CURDIR)/build
 
 sources := $(shell find src -type f) package.json bun.lock scripts/build.ts
-helpers := $(OUT)/banger-shim $(OUT)/banger-proxy $(OUT)/banger-dns-front $(OUT)/banger-tsc $(OUT)/banger-holder \
+helpers := $(OUT)/banger-shim $(OUT)/banger-proxy $(OUT)/banger-dns-front $(OUT)/banger-tsc $(OUT)/banger-holder $(OUT)/banger-jail \
   $(OUT)/guest/banger-init $(OUT)/guest/banger-initramfs-init $(OUT)/guest/banger-vsock-pingd
 
 .PHONY: help run test check build bench lab lab-shell clean products kernel bundle bundle-package install uninstall deb
@@ -102,6 +102,8 @@ $(OUT)/banger-tsc: $(wildcard native/tsc/*)
 	sh native/tsc/build.sh $(OUT)
 $(OUT)/banger-holder: $(wildcard native/holder/*)
 	sh native/holder/build.sh $(OUT)
+$(OUT)/banger-jail: $(wildcard native/jail/*)
+	sh native/jail/build.sh $(OUT)
 $(OUT)/guest/banger-init: $(wildcard guest/init/*)
 	sh guest/init/build.sh $(OUT)/guest
 $(OUT)/guest/banger-initramfs-init: $(wildcard guest/initramfs/*)

@@ -89,6 +89,7 @@ const put = await bundle.assemble(
     proxy: join(root, "build/banger-proxy"),
     "dns-front": join(root, "build/banger-dns-front"),
     holder: join(root, "build/banger-holder"),
+    jail: join(root, "build/banger-jail"),
     "tsc-meter": join(root, "build/banger-tsc"),
     "guest-init": join(root, "build/guest/banger-init"),
     "guest-initramfs-init": join(root, "build/guest/banger-initramfs-init"),

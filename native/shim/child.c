@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 uint64_t process_start_ticks(pid_t pid)
@@ -109,6 +110,8 @@ int child_start(struct child *child, char *const argv[], char *const env[])
     }
     child->pid = pid;
     child->start_ticks = process_start_ticks(pid);
+    child->vmm_pid = child->pid;
+    child->vmm_start_ticks = child->start_ticks;
     return 0;
 
 failed:
@@ -116,6 +119,42 @@ failed:
     for (int i = 0; i < 4; i++) close_pair(pipes[i]);
     errno = error;
     return -1;
+}
+
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info;
+    info.si_pid = 0;
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
+static bool read_vmm(struct child *child, const char *path)
+{
+    char text[64];
+    int pid, end = 0;
+    unsigned long long ticks;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0) return false;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (length <= 0) return false;
+    text[length] = '\0';
+    if (sscanf(text, "%d %llu\n%n", &pid, &ticks, &end) != 2 || end != length || pid <= 1) return false;
+    if (process_start_ticks(pid) != ticks) return false;
+    child->vmm_pid = pid;
+    child->vmm_start_ticks = ticks;
+    return true;
+}
+
+bool child_await_vmm(struct child *child, const char *path, int timeout_ms)
+{
+    const struct timespec moment = {.tv_nsec = 5 * 1000 * 1000};
+    for (int waited = 0; waited < timeout_ms; waited += 5) {
+        if (read_vmm(child, path)) return true;
+        if (has_ended(child->pid)) return false;
+        nanosleep(&moment, NULL);
+    }
+    return false;
 }
 
 bool child_reap(struct child *child, int *wait_status)
@@ -131,6 +170,12 @@ bool child_reap(struct child *child, int *wait_status)
     }
     child->pid = 0;
     return true;
+}
+
+void child_let_go(struct child *child)
+{
+    if (child->in >= 0) close(child->in);
+    child->in = -1;
 }
 
 void child_close(struct child *child)

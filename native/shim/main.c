@@ -37,6 +37,7 @@ enum {
     FAREWELL_MS = 1000,     /* for clients to take the last lines */
     RESTART_WINDOW_MS = 60000,
     DRAIN_READS = 64,
+    LEAD_PATIENCE_MS = 8000, /* for the program in between to start the VMM */
 };
 
 static char plan_text[PLAN_BYTES_MAX + 1];
@@ -281,9 +282,12 @@ static int start(char *const argv[])
     is_halting = was_asked_to_end = false;
     halt_at = kill_at = 0;
     if (plan.console_previous != NULL) boundlog_set_aside(&console_log, plan.console_previous);
+    if (plan.vmm_pid != NULL && unlink(plan.vmm_pid) != 0 && errno != ENOENT) return -1;
     if (remove_stale() != 0 || child_start(&child, argv, plan.env) != 0) return -1;
-    status.pid = child.pid;
-    status.start_ticks = child.start_ticks;
+    /* Without its word the VMM cannot be proved, so it is not left to run; the end is told as any other. */
+    if (plan.vmm_pid != NULL && !child_await_vmm(&child, plan.vmm_pid, LEAD_PATIENCE_MS)) child_let_go(&child);
+    status.pid = child.vmm_pid;
+    status.start_ticks = child.vmm_start_ticks;
     status.starts++;
     status.started_at_ms = clock_ms(CLOCK_REALTIME);
     status.cause = NULL;
@@ -293,9 +297,22 @@ static int start(char *const argv[])
     return 0;
 }
 
+/* A VMM of another user's cannot be signalled from here; the program in between ends it when its stdin ends. 0, or -1 with errno. */
+static int signal_vmm(int number, bool ends)
+{
+    if (child.pid <= 0) return 0;
+    if (plan.vmm_pid == NULL) return kill(child.pid, number);
+    if (ends) {
+        child_let_go(&child);
+        return 0;
+    }
+    errno = EPERM;
+    return -1;
+}
+
 static void signal_child(int number)
 {
-    if (child.pid > 0) kill(child.pid, number);
+    signal_vmm(number, number != SIGCONT);
 }
 
 static void begin_terminating(void)
@@ -436,7 +453,7 @@ static void on_signal_request(struct client *client, const char *name)
     for (size_t i = 0; i < sizeof SIGNALS / sizeof SIGNALS[0]; i++) {
         if (strcmp(name, SIGNALS[i].name) != 0) continue;
         if (SIGNALS[i].ends) was_asked_to_end = true;
-        if (kill(child.pid, SIGNALS[i].number) != 0) client_say(client, "error %s\n", strerror(errno));
+        if (signal_vmm(SIGNALS[i].number, SIGNALS[i].ends) != 0) client_say(client, "error %s\n", strerror(errno));
         else client_say(client, "ok\n");
         return;
     }
@@ -470,7 +487,7 @@ static void on_request(struct client *client, const char *line)
     } else if (strcmp(line, "hello") == 0) {
         client_say(client,
                    "banger-shim 1 id=%s shim_pid=%d shim_start=%" PRIu64 " pid=%d start=%" PRIu64 " boot=%s starts=%u\n",
-                   plan.id, (int)status.shim_pid, status.shim_start_ticks, (int)child.pid, child.start_ticks, boot_id,
+                   plan.id, (int)status.shim_pid, status.shim_start_ticks, (int)child.vmm_pid, child.vmm_start_ticks, boot_id,
                    status.starts);
     } else if (strncmp(line, "signal ", 7) == 0) {
         on_signal_request(client, line + 7);

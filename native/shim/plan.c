@@ -28,6 +28,7 @@ static const struct key KEYS[] = {
     {"vmm_log", KIND_PATH, FIELD(vmm_log), true, false},
     {"vmm_log_max", KIND_BYTES, FIELD(vmm_log_max), true, false},
     {"status", KIND_PATH, FIELD(status), true, false},
+    {"vmm_pid", KIND_PATH, FIELD(vmm_pid), false, false},
     {"restart_on_reboot", KIND_FLAG, FIELD(restart_on_reboot), false, false},
     {"end_on_halt", KIND_FLAG, FIELD(end_on_halt), false, false},
     {"restart_max", KIND_COUNT, FIELD(restart_max), false, false},
@@ -176,6 +177,9 @@ int plan_parse(struct plan *plan, char *text, size_t length, char *why, size_t w
         if (KEYS[i].required && !seen[i]) return refuse(why, why_size, "missing", KEYS[i].name);
     }
     if (!is_inside(plan->dir, plan->control)) return refuse(why, why_size, "not inside dir", "control");
+    if (plan->vmm_pid != NULL && !is_inside(plan->dir, plan->vmm_pid)) {
+        return refuse(why, why_size, "not inside dir", "vmm_pid");
+    }
     for (size_t i = 0; i < plan->removes; i++) {
         if (!is_inside(plan->dir, plan->remove[i])) return refuse(why, why_size, "not inside dir", plan->remove[i]);
     }

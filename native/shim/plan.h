@@ -25,6 +25,7 @@ struct plan {
     const char *console_previous; /* NULL: the console of all starts is one log */
     const char *vmm_log;
     const char *status;
+    const char *vmm_pid; /* NULL: the VMM is the child itself */
     uint64_t console_max;
     uint64_t vmm_log_max;
     bool restart_on_reboot;

@@ -52,6 +52,7 @@ const places: readonly [prefix: string, group: GroupName][] = [
   ["test/host/", "host"],
   ["test/net/", "host"],
   ["test/shim/", "host"],
+  ["test/jail/", "host"],
   ["test/proxy/", "host"],
   ["test/guest-channel/", "host"],
   ["test/guest-init/", "host"],

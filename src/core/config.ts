@@ -183,7 +183,7 @@ const settle = (values: readonly SettingValue[]): Config => {
     },
     network: { mode: orNull(network.mode), subnet: orNull(network.subnet) },
     dns,
-    vmm: { prefer: orNull(vmm.prefer) },
+    vmm: { prefer: orNull(vmm.prefer), isJailed: vmm.jail },
     ssh: { startsStoppedVms: ssh.autostart, remindsOfRunningVms: ssh.reminder },
     timeouts: {
       readyMs: ms(timeouts.ready),

@@ -48,6 +48,7 @@ export const renderVm = (record: VmRecord, facts: ViewFacts): Vm => {
     state: record.state,
     vmm: spec.vmm,
     vmmReason: facts.vmmReason,
+    privilege: runtime.privilege,
     accelerator: runtime.accelerator,
     image: spec.imageName,
     kernel: spec.kernelId,

@@ -36,16 +36,21 @@ const auditNetwork = async (
   // An instance that never had a network cannot have left one, and asking would need privilege.
   if (context.subnet.known() === null) return [];
   const found = await context.network.lists(requestedBy);
-  return NetworkMode.options.flatMap((mode) =>
-    compareNetwork(
-      found[mode],
-      places.filter((place) => place.mode === mode),
+  const running = new Set(records.filter(isUp).map(({ id }) => id));
+  const jails = (found.bridge?.jails ?? []).filter((vm) => !running.has(vm));
+  return [
+    ...jails.map((vm) => leaked(`jail of ${vm}`, "no running VM has it")),
+    ...NetworkMode.options.flatMap((mode) =>
+      compareNetwork(
+        found[mode],
+        places.filter((place) => place.mode === mode),
+      ),
     ),
-  );
+  ];
 };
 
 const compareNetwork = (found: NetInventory | null, places: readonly { tap: string }[]): Finding[] => {
-  const { bridges, taps, tables } = found ?? { bridges: [], taps: [], tables: [] };
+  const { bridges, taps, tables } = found ?? { bridges: [], taps: [], tables: [], jails: [] };
   const expected = new Set(places.map(({ tap }) => tap));
   const hasVms = places.length > 0;
   return [

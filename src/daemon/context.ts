@@ -16,7 +16,7 @@ import type { ChannelAddress } from "../spec/plan.ts";
 import type { HostSocket, PortOwner } from "../spec/ports.ts";
 import type { EndCause, NetworkMode, VmmName } from "../spec/vm.ts";
 import type { Store } from "../store/store.ts";
-import type { VmmBinary, VmmDriver } from "../vmm/driver.ts";
+import type { JailWay, VmmBinary, VmmDriver } from "../vmm/driver.ts";
 import type { EventBus } from "./bus.ts";
 import type { ClockKeeper } from "./clocks.ts";
 import type { LoopbackKeeper } from "./loopback.ts";
@@ -101,6 +101,8 @@ export type Context = {
   settleVmms: (onProof: () => void) => Promise<void>;
   /** Finds the VMM for a wish; null means `auto`. Errors: vmm.unavailable. */
   chooseVmm: (wish: VmmName | null) => Promise<ChosenVmm>;
+  /** How a VMM is run in a jail here. Errors: vmm.jail_unusable. */
+  findJail: (binary: VmmBinary, mode: NetworkMode) => Promise<JailWay>;
   /** Why a VMM is the one that runs here, as far as that was asked since the daemon started. */
   doctor: Doctor;
   vmmReason: (name: VmmName) => string;

@@ -11,6 +11,7 @@ import type { DoctorPorts, ImageState } from "../doctor/facts.ts";
 import { type CheckRow, preflight, runChecks } from "../doctor/run-checks.ts";
 import type { Host } from "../host/host.ts";
 import { findInstance, openingOfProcess } from "../host/instance.ts";
+import { findJailWay } from "../host/jail-way.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
 import { findNative } from "../host/native.ts";
 import { readNetworkFacts } from "../host/network-facts.ts";
@@ -94,6 +95,7 @@ const portsOfDaemon = (context: Context, probe: (name: VmmName) => Promise<VmmPr
     native: context.native,
     host: ofHost(context.host),
     rootLaunch: findRootLaunch,
+    findJail: (binary, mode) => findJailWay(binary, { jail: context.native.jail, mode }),
     proved: new Set(),
     hashFile: once(hashFile),
     originOf: originOf(paths.dataDir),
@@ -218,6 +220,7 @@ export const checkWithoutDaemon = async (options: {
     native,
     host: ofHost(host),
     rootLaunch: findRootLaunch,
+    findJail: (binary, mode) => findJailWay(binary, { jail: native.jail, mode }),
     proved: new Set(),
     hashFile: once(hashFile),
     originOf: originOf(paths.dataDir),

@@ -1,7 +1,9 @@
 // Gathers what a start's plan needs to know, and has it planned: the last place where anything is looked up.
 import { planVmPaths } from "../core/paths.ts";
 import { planLink, planStart } from "../core/plan-start.ts";
+import { describePrivilege } from "../core/privilege.ts";
 import { fail } from "../spec/errors.ts";
+import { jailUid } from "../spec/names.ts";
 import type { StartPlan } from "../spec/plan.ts";
 import type { VmRecord } from "../spec/vm.ts";
 import type { VmmDriver } from "../vmm/driver.ts";
@@ -12,12 +14,12 @@ const GUEST_MTU = 1500;
 /** vsock context ids 0 to 2 are taken; a slot is unique within an instance, and the socket's path within the host. */
 const cidOf = (slot: number): number => slot + 1000;
 
-/** Errors: vmm.unavailable, image.broken, root.unavailable, net.subnet_exhausted, net.subnet_taken: all before any effect. */
+/** Errors: vmm.unavailable, vmm.jail_unusable, image.broken, root.unavailable, net.subnet_exhausted, net.subnet_taken: all before any effect. */
 export const gatherStart = async (
   context: Context,
   record: VmRecord,
   options: { readyTimeoutMs: number | null },
-): Promise<{ plan: StartPlan; driver: VmmDriver; vmmReason: string }> => {
+): Promise<{ plan: StartPlan; driver: VmmDriver; vmmReason: string; privilege: string }> => {
   const { host, images, paths, config } = context;
   const { spec } = record;
   const link = spec.networks[0];
@@ -41,6 +43,8 @@ export const gatherStart = async (
   const { tap } = planLink({ instance: paths.instance, subnet, slot: link.slot });
   const { driver } = chosen;
   await driver.checkKernel(kernel, chosen.binary);
+  const isJailed = config().vmm.isJailed && driver.facts.jail;
+  const jail = isJailed ? await context.findJail(chosen.binary, link.mode) : undefined;
   const plan = planStart({
     record,
     paths: vmPaths,
@@ -50,7 +54,7 @@ export const gatherStart = async (
       loopback,
       zone: config().dns.zone,
       // Inside, the user is root, and there is no other.
-      uid: link.mode === "namespace" ? 0 : facts.uid,
+      uid: jail ? jailUid(record.id) : link.mode === "namespace" ? 0 : facts.uid,
       mtu: GUEST_MTU,
       timezone: facts.timezone,
       locale: facts.locale,
@@ -67,7 +71,7 @@ export const gatherStart = async (
       },
     },
     rendering: {
-      channel: driver.channelAddress({ runtimeDir: vmPaths.runtimeDir, cid: cidOf(link.slot) }),
+      channel: driver.channelAddress({ runtimeDir: vmPaths.runtimeDir, cid: cidOf(link.slot), isJailed }),
       launch: driver.launch({
         vm: { id: record.id, name: spec.name },
         binary: chosen.binary,
@@ -82,8 +86,15 @@ export const gatherStart = async (
         vcpus: spec.vcpus,
         memoryMiB: spec.memoryMiB,
         runtimeDir: vmPaths.runtimeDir,
+        jail,
       }),
     },
   });
-  return { plan, driver, vmmReason: chosen.reason };
+  const privilege = describePrivilege({
+    uid: facts.uid,
+    userName: facts.userName,
+    mode: link.mode,
+    jail: plan.launch.jail,
+  });
+  return { plan, driver, vmmReason: chosen.reason, privilege };
 };

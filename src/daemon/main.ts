@@ -6,6 +6,7 @@ import { openGuestChannel } from "../guest/channel.ts";
 import { createDnsFront } from "../host/dns-front.ts";
 import { followDnsJournal } from "../host/dns-setup.ts";
 import { ensurePrivateDir, openInstance, openingOfProcess } from "../host/instance.ts";
+import { createJailFinder } from "../host/jail-way.ts";
 import { findRootLaunch, openHost } from "../host/linux.ts";
 import { readHostListeners, readHostSockets } from "../host/listeners.ts";
 import { readLockPid, tryLockFile } from "../host/lock.ts";
@@ -146,6 +147,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     drivers,
     settleVmms: vmms.settle,
     chooseVmm: vmms.choose,
+    findJail: createJailFinder({ native, instance: paths.instance }),
     vmmReason: vmms.reason,
     doctor: createDoctor(() => ({ context, probe: vmms.probe })),
     native,

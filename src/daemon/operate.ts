@@ -57,7 +57,9 @@ export const startVm = async (context: Context, id: string, request: StartReques
   }
   await context.settleVmms(tellOfProof(request.emit));
   await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge" });
-  const { plan, driver, vmmReason } = await gatherStart(context, record, { readyTimeoutMs: request.readyTimeoutMs });
+  const { plan, driver, vmmReason, privilege } = await gatherStart(context, record, {
+    readyTimeoutMs: request.readyTimeoutMs,
+  });
   const operation = store.transaction(() => {
     store.vms.updateRuntime(id, { lastError: null, lastEnd: null });
     store.vms.setState(id, "starting");
@@ -88,6 +90,7 @@ export const startVm = async (context: Context, id: string, request: StartReques
       process: identity ? { pid: identity.pid, startTicks: identity.startTicks, bootId: identity.bootId } : null,
       accelerator: plan.accelerator,
       vmmReason,
+      privilege,
       pendingRestart: false,
     });
     store.vms.setState(id, "running");

@@ -28,6 +28,7 @@ const STDERR_TAIL_BYTES = 2000;
 export const startSteps = (context: Context, plan: StartPlan, options: StartOptions): readonly Step[] => {
   const { host, shims, network, live, names } = context;
   const { id, name } = plan.vm;
+  const { jail } = plan.launch;
   let control: VmmControl | null = null;
 
   return [
@@ -59,13 +60,29 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
         const members = planDocument(await readDocument(context, plan));
         const revision = createHash("sha256").update(JSON.stringify(members)).digest("hex").slice(0, 32);
         await host.files.writeAtomic(plan.paths.document, renderDocument(members, revision), 0o600);
+        for (const file of plan.launch.files) await host.files.writeAtomic(file.path, file.content, 0o600);
       },
+      // The VMM's own files go with the runtime directory.
       undo: () => host.files.removeFile(plan.paths.document),
     },
+    ...(jail
+      ? [
+          {
+            name: "jail.prepare",
+            run: async () => {
+              await host.files.makeDir(jail.sockets);
+              await host.root.run({ op: "jail.prepare", instance: plan.instance, ...jail }, options.requestedBy);
+            },
+            undo: async () => {
+              const { instance } = plan;
+              await host.root.run({ op: "jail.remove", instance, vm: id }, options.requestedBy);
+            },
+          },
+        ]
+      : []),
     {
       name: "vmm.launch",
       run: async (signal) => {
-        for (const file of plan.launch.files) await host.files.writeAtomic(file.path, file.content, 0o600);
         await host.files.writeAtomic(plan.paths.shimPlan, renderShimPlan(planShim(plan)), 0o600);
         await shims.launch({
           vm: name,

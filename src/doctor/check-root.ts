@@ -1,5 +1,6 @@
 // Who does what needs root, and as whom the rest runs: sudo and its line, the session, user namespaces, the VMMs themselves.
 import { fail } from "../spec/errors.ts";
+import { isJailUid } from "../spec/names.ts";
 import { check, error, ok, skipped, warning } from "./check.ts";
 
 const CONNECT_PACKAGE = { ip: "iproute2", nft: "nftables" } as const;
@@ -116,7 +117,9 @@ export const rootChecks = [
         });
       }
       const count = vmmProcesses.length;
-      return ok(`VMMs run as ${user.name}, without privilege${count > 0 ? ` (${count} just now)` : ""}`);
+      const jailed = vmmProcesses.filter(({ uid }) => isJailUid(uid)).length;
+      const now = [...(count > 0 ? [`${count} just now`] : []), ...(jailed > 0 ? [`${jailed} of them in a jail`] : [])];
+      return ok(`VMMs run as ${user.name}, without privilege${now.length > 0 ? ` (${now.join(", ")})` : ""}`);
     },
   }),
   check({

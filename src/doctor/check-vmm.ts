@@ -119,6 +119,19 @@ export const vmmChecks = [
     },
   }),
   check({
+    id: "jail",
+    why: "with vmm.jail a Firecracker that was broken into has nothing but its own VM's files",
+    needs: ["jail"],
+    decide: ({ jail }) => {
+      if (jail === null) return skipped("vmm.jail is off: VMMs run with the rights of this user");
+      if ("jailer" in jail)
+        return ok(`Firecracker is run in a jail, as a user of its own for each VM, by ${jail.jailer}`);
+      return error(fail("vmm.jail_unusable", { detail: jail.refusal, fix: jail.fix }), {
+        fix: jail.fix ?? "mend what firecracker says here",
+      });
+    },
+  }),
+  check({
     id: "qemu",
     why: "the VMM that runs guests everywhere, by emulation where KVM does not work",
     needs: ["qemu", "firecracker"],

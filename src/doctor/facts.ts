@@ -9,7 +9,7 @@ import type { RootLaunch } from "../host/root-launch.ts";
 import type { Config } from "../spec/config.ts";
 import type { BangerError } from "../spec/errors.ts";
 import type { NetworkMode, VmmName } from "../spec/vm.ts";
-import type { VmmProbe } from "../vmm/driver.ts";
+import type { VmmBinary, VmmProbe } from "../vmm/driver.ts";
 import type { DriverChoice, Probes } from "../vmm/index.ts";
 
 /**
@@ -49,6 +49,9 @@ export type PortState = {
   freePort: number | null;
 };
 
+/** What would run a VMM in a jail here, or what is in the way. */
+export type JailAnswer = { jailer: string } | { refusal: string; fix: string | undefined };
+
 export type DoctorFacts = {
   user: { uid: number; name: string };
   mode: NetworkMode;
@@ -57,6 +60,8 @@ export type DoctorFacts = {
   tun: DeviceState;
   vhostVsock: DeviceState;
   firecracker: { probe: VmmProbe; path: string | null; sha256: string | null; origin: ProgramOrigin };
+  /** How VMMs would be jailed here; null where vmm.jail does not ask for it. */
+  jail: JailAnswer | null;
   qemu: VmmProbe;
   choice: DriverChoice;
   /** Name of a program → its path, null when it is not installed. */
@@ -139,4 +144,5 @@ export type DoctorPorts = {
   daemon: DoctorFacts["daemon"];
   /** How the daemon's name server stands; null where no daemon runs. */
   dns: Omit<PortState, "freePort"> | null;
+  findJail: (binary: VmmBinary, mode: NetworkMode) => JailAnswer;
 };

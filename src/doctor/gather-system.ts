@@ -105,6 +105,7 @@ type SystemFacts =
   | "tun"
   | "vhostVsock"
   | "firecracker"
+  | "jail"
   | "qemu"
   | "choice"
   | "tools"
@@ -145,6 +146,12 @@ export const gatherSystem: Pick<Gatherers, SystemFacts> = {
     const origin =
       path === null || sha256 === null ? "unknown" : await ports.originOf({ name: "firecracker", path, sha256 });
     return { probe, path, sha256, origin };
+  },
+  jail: async ({ config, probe, findJail, autoMode }) => {
+    if (!config.vmm.isJailed) return null;
+    const found = await probe("firecracker");
+    if (!found.ok) return { refusal: found.reason, fix: undefined };
+    return findJail(found.binary, config.network.mode ?? (await autoMode()));
   },
   qemu: (ports) => ports.probe("qemu"),
   choice: async ({ probe, choose, config }) => {

@@ -171,6 +171,8 @@ export const commandFor = (op: HostOp, links: readonly SeenLink[], tools: NetToo
     case "sysctl.forward":
       // Set when it is off and never taken back: other tools rely on it by then, and nobody could tell.
       return [{ kind: "sysctl", key: "net/ipv4/ip_forward", value: "1", isOptional: false, onlyIf: "0" }];
+    case "jail.prepare":
+    case "jail.remove":
     case "net.list":
       return [];
   }

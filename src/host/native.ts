@@ -8,6 +8,8 @@ export type NativePaths = {
   shim: string;
   /** banger-proxy */
   proxy: string;
+  /** banger-jail: what root runs is this file, or the copy that `banger setup` makes of it. */
+  jail: string;
   /** banger-holder */
   holder: string;
   /** banger-dns-front */
@@ -34,6 +36,7 @@ export const findNative = (bundleDir?: string): NativePaths => {
   return {
     shim: `${lib}/banger-shim`,
     proxy: `${lib}/banger-proxy`,
+    jail: `${lib}/banger-jail`,
     holder: `${lib}/banger-holder`,
     dnsFront: `${lib}/banger-dns-front`,
     tsc: `${lib}/banger-tsc`,

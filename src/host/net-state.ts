@@ -64,6 +64,7 @@ export const inventoryOf = (options: {
   instance: string;
   links: readonly SeenLink[];
   tables: readonly SeenTable[];
+  jails: readonly string[];
 }): NetInventory => {
   const bridge = `bgr-${options.instance}`;
   const names = options.links.map(({ name }) => name);
@@ -74,5 +75,6 @@ export const inventoryOf = (options: {
       .filter(({ name }) => name === bridge)
       .map(({ family, name }) => `${family} ${name}`)
       .sort(),
+    jails: [...options.jails],
   };
 };

@@ -144,6 +144,9 @@ const describeOp = (op: HostOp): string => {
     case "tap.delete":
     case "net.release":
       return op.tap;
+    case "jail.prepare":
+    case "jail.remove":
+      return op.vm;
     case "nft.apply":
       return `${op.bridge} ${op.subnet}, ${op.members.length} guests`;
     default:

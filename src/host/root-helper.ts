@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { type BangerError, describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import { type HostOp, type HostOpName, type RootAnswer, RootRequest } from "../spec/host-op.ts";
-import { bridgeName } from "../spec/names.ts";
+import { bridgeName, isJailUid } from "../spec/names.ts";
 import type { NetTools } from "./commands.ts";
 import { doOperation, findTools, isInstanceGone, OPERATION_TIMEOUT_MS } from "./root-operation.ts";
 import { type InstanceRegistry, isHostUidMap, openRegistry, unregistered } from "./root-registry.ts";
@@ -50,7 +50,7 @@ export const checkNames = (op: HostOp, callerUid: number): void => {
     if (outside) throw refuse(op.op, `${outside.address} is not in ${op.subnet}`);
     if (op.op === "nft.apply" && new Set(taps).size !== taps.length) throw refuse(op.op, "a tap is named twice");
   }
-  if (op.op === "tap.create" && callerUid !== 0 && op.ownerUid !== callerUid) {
+  if (op.op === "tap.create" && callerUid !== 0 && op.ownerUid !== callerUid && !isJailUid(op.ownerUid)) {
     throw refuse(op.op, `a tap of uid ${op.ownerUid} was asked for by uid ${callerUid}`);
   }
 };
@@ -88,8 +88,8 @@ const idOf = (value: unknown): number => {
 
 type Session = { callerUid: number; registry: InstanceRegistry; tools: NetTools };
 
-const deletesLast: ReadonlySet<HostOpName> = new Set(["bridge.delete", "nft.delete", "net.release"]);
-const makes: ReadonlySet<HostOpName> = new Set(["bridge.ensure", "tap.create", "nft.apply"]);
+const deletesLast: ReadonlySet<HostOpName> = new Set(["bridge.delete", "nft.delete", "net.release", "jail.remove"]);
+const makes: ReadonlySet<HostOpName> = new Set(["bridge.ensure", "tap.create", "nft.apply", "jail.prepare"]);
 
 /** `tidy` is done after the answer has been given, since nobody waits for it. */
 type Answered = { answer: RootAnswer; tidy?: () => Promise<void> };
@@ -109,8 +109,10 @@ const answerLine = async (line: string, { callerUid, registry, tools }: Session)
   const { id, op } = parsed.data;
   try {
     checkNames(op, callerUid);
+    // Device nodes and users that count on the host: there are none in a namespace.
+    if (op.op === "jail.prepare" && registry === unregistered) throw refuse(op.op, "jails are made by the host's root");
     const claimed = registry.claim(op.instance, callerUid);
-    const result = await withTimeout(doOperation(op, tools), op.op);
+    const result = await withTimeout(doOperation(op, { tools, callerUid }), op.op);
     // Looked at only where it can be so: after the last deletions, and when an instance was new to us and nothing was made.
     const mayBeGone = deletesLast.has(op.op) || (claimed === "new" && !makes.has(op.op));
     const tidy = async () => {

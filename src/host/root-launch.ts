@@ -5,6 +5,9 @@ import { dirname } from "node:path";
 /** Where `banger setup` puts the root-owned copy of the executable. */
 export const INSTALLED_HELPER = "/usr/local/lib/banger/banger-root";
 
+/** … and the program that runs the jailer, which is small enough to stay as long as its VM. */
+export const INSTALLED_JAIL = "/usr/local/lib/banger/banger-jail";
+
 /** One component of a path, as lstat saw it. */
 export type PathComponent = { path: string; uid: number; mode: number; isLink: boolean };
 

@@ -5,6 +5,7 @@ import { describeUnknown, fail } from "../spec/errors.ts";
 import type { HostOp, NetInventory } from "../spec/host-op.ts";
 import { requireCommand } from "./command.ts";
 import { commandFor, type HostCommand, type NetTools, seesLinks, showLinks, showTables } from "./commands.ts";
+import { listJails, prepareJail, removeJail } from "./jail.ts";
 import { inventoryOf, parseLinks, parseTables } from "./net-state.ts";
 
 /** What one operation may take altogether; the kernel answers in milliseconds, so more means that something is stuck. */
@@ -41,12 +42,20 @@ const writeSysctl = async ({ key, value, isOptional, onlyIf }: HostCommand & { k
 
 const takeInventory = async (instance: string, tools: NetTools): Promise<NetInventory> => {
   const [links, tables] = await Promise.all([execute(showLinks(tools)), execute(showTables(tools))]);
-  return inventoryOf({ instance, links: parseLinks(links), tables: parseTables(tables) });
+  const jails = listJails(instance);
+  return inventoryOf({ instance, links: parseLinks(links), tables: parseTables(tables), jails });
 };
 
 /** Does `op`, which has been checked against its schema and its caller before. */
-export const doOperation = async (op: HostOp, tools: NetTools): Promise<NetInventory | null> => {
+export const doOperation = async (
+  op: HostOp,
+  { tools, callerUid }: { tools: NetTools; callerUid: number },
+): Promise<NetInventory | null> => {
   if (op.op === "net.list") return takeInventory(op.instance, tools);
+  if (op.op === "jail.prepare" || op.op === "jail.remove") {
+    await (op.op === "jail.prepare" ? prepareJail(op, callerUid) : removeJail(op, callerUid));
+    return null;
+  }
   const links = seesLinks(op) ? parseLinks(await execute(showLinks(tools))) : [];
   for (const command of commandFor(op, links, tools)) await execute(command);
   return null;
@@ -54,8 +63,8 @@ export const doOperation = async (op: HostOp, tools: NetTools): Promise<NetInven
 
 /** Whether nothing of the instance is left on the host's network. */
 export const isInstanceGone = async (instance: string, tools: NetTools): Promise<boolean> => {
-  const { bridges, taps, tables } = await takeInventory(instance, tools);
-  return bridges.length + taps.length + tables.length === 0;
+  const { bridges, taps, tables, jails } = await takeInventory(instance, tools);
+  return bridges.length + taps.length + tables.length + jails.length === 0;
 };
 
 /** The programs of this host; a missing one is named with its package when it is first needed. */

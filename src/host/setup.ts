@@ -5,13 +5,14 @@ import { chown, copyFile, lstat, mkdir, open, readdir, readFile, rename, rm, rmd
 import { dirname } from "node:path";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import { requireCommand } from "./command.ts";
-import { findWeakness, INSTALLED_HELPER, readComponents } from "./root-launch.ts";
+import { findNative } from "./native.ts";
+import { findWeakness, INSTALLED_HELPER, INSTALLED_JAIL, readComponents } from "./root-launch.ts";
 
 /** A user as sudoers names one: by name where it is plain, else `#uid`, which needs no quoting (sudoers(5)). */
 const sudoersUser = (user: string, uid: number): string => (/^[a-z_][a-z0-9_-]*$/i.test(user) ? user : `#${uid}`);
 
 /**
- * The sudoers file of one user: one command without arguments, in an environment of which nothing is the user's.
+ * The sudoers file of one user: the helper without arguments, and the one that runs what the helper has prepared for this user, in an environment of which nothing is the user's.
  * `!env_keep` matters: an administrator's list could let BUN_BE_BUN through, which makes a script runner of the helper (FACTS §7).
  */
 export const renderSudoers = (options: { user: string; uid: number; helper?: string }): string => {
@@ -19,7 +20,8 @@ export const renderSudoers = (options: { user: string; uid: number; helper?: str
   return [
     "# Made by `banger setup`; `banger setup --undo` removes it.",
     `Defaults!${helper} env_reset, !setenv, !env_keep, !env_check, !use_pty`,
-    `${sudoersUser(user, uid)} ALL=(root) NOPASSWD: ${helper} ""`,
+    `Defaults!${INSTALLED_JAIL} env_reset, !setenv, !env_keep, !env_check, !use_pty`,
+    `${sudoersUser(user, uid)} ALL=(root) NOPASSWD: ${helper} "", ${INSTALLED_JAIL}`,
     "",
   ].join("\n");
 };
@@ -38,6 +40,8 @@ export type SetupFacts = {
   installedHash: string | null;
   /** Why the installed helper cannot be trusted, null when it can or is missing. */
   weakness: string | null;
+  /** The program that runs jailed VMMs; left out where none was built. */
+  jail?: { from: string; hash: string; installedHash: string | null; weakness: string | null } | undefined;
   /** What the sudoers file says; null when it is missing or cannot be read by this user. */
   sudoers: string | null;
 };
@@ -48,7 +52,7 @@ export type SetupAction =
 
 /** What is still to be done, in order; nothing when all is as it should be. Pure. */
 export const planSetup = (facts: SetupFacts): SetupAction[] => {
-  const { user, uid, executable, executableHash, installedHash, weakness, sudoers } = facts;
+  const { user, uid, executable, executableHash, installedHash, weakness, jail, sudoers } = facts;
   if (uid === 0) return [];
   const path = sudoersPathFor(user, uid);
   const content = renderSudoers({ user, uid });
@@ -61,12 +65,20 @@ export const planSetup = (facts: SetupFacts): SetupAction[] => {
       sentence: `copy ${executable} to ${INSTALLED_HELPER}, owned by root, so that nobody else can change what root runs`,
     });
   }
+  if (jail && (jail.installedHash !== jail.hash || jail.weakness !== null)) {
+    actions.push({
+      kind: "install-helper",
+      from: jail.from,
+      to: INSTALLED_JAIL,
+      sentence: `copy ${jail.from} to ${INSTALLED_JAIL}, which runs VMMs in a jail where vmm.jail asks for it`,
+    });
+  }
   if (sudoers !== content) {
     actions.push({
       kind: "write-sudoers",
       path,
       content,
-      sentence: `write ${path}, so that ${user} may start that helper, and nothing else, without a password`,
+      sentence: `write ${path}, so that ${user} may start these, and nothing else, without a password`,
     });
   }
   return actions;
@@ -91,7 +103,17 @@ export const readSetupFacts = async (who: { user: string; uid: number; executabl
   }
   const installed = readComponents(INSTALLED_HELPER);
   const sudoers = await readFile(sudoersPathFor(who.user, who.uid), "utf8").catch(() => null);
-  return { ...who, executableHash, installedHash, weakness: installed && findWeakness(installed), sudoers };
+  const weakness = installed && findWeakness(installed);
+  return { ...who, executableHash, installedHash, weakness, jail: await readJailFacts(), sudoers };
+};
+
+const readJailFacts = async (): Promise<SetupFacts["jail"]> => {
+  const { jail } = findNative();
+  const [hash, installedHash] = await Promise.all([hashFile(jail), hashFile(INSTALLED_JAIL)]);
+  const installed = readComponents(INSTALLED_JAIL);
+  return hash === null
+    ? undefined
+    : { from: jail, hash, installedHash, weakness: installed && findWeakness(installed) };
 };
 
 const installHelper = async (from: string, to: string) => {
@@ -151,7 +173,7 @@ export const undoSetup = async (who: { user: string; uid: number }): Promise<voi
   await rm(sudoersPathFor(who.user, who.uid), { force: true });
   const others = await readdir(dirname(sudoersPathFor(who.user, who.uid))).catch(() => []);
   if (others.some((name) => name.startsWith("banger-"))) return;
-  await rm(INSTALLED_HELPER, { force: true });
+  for (const program of [INSTALLED_HELPER, INSTALLED_JAIL]) await rm(program, { force: true });
   const directory = dirname(INSTALLED_HELPER);
   const isOurs = await lstat(directory).catch(() => null);
   if (isOurs?.isDirectory()) await rmdir(directory).catch(() => {});

@@ -29,6 +29,8 @@ export type ShimPlan = {
   endsOnHalt: boolean;
   /** Sockets removed before each start, unless somebody answers there (then the start fails). */
   staleSockets: readonly string[];
+  /** Where a program that leads a VMM of another user tells its real pid; null: the VMM is started itself. */
+  vmmPid: string | null;
   /** The VMM, its absolute path first. */
   argv: readonly string[];
   /** What to run after a guest's reboot, when it differs from `argv`. */
@@ -59,6 +61,7 @@ export const planShim = (plan: StartPlan): ShimPlan => ({
   restartMax: RESTART_MAX,
   endsOnHalt: plan.launch.endOnHalt,
   staleSockets: plan.launch.staleSockets,
+  vmmPid: plan.launch.jail?.pidFile ?? null,
   argv: plan.launch.argv,
   restartArgv: plan.launch.restartArgv,
   env: {},
@@ -78,6 +81,7 @@ const itemsOf = (plan: ShimPlan): (readonly [key: string, value: string])[] => [
   ["vmm_log", plan.vmmLog],
   ["vmm_log_max", String(plan.vmmLogMaxBytes)],
   ["status", plan.status],
+  ...(plan.vmmPid === null ? [] : ([["vmm_pid", plan.vmmPid]] as const)),
   ["restart_on_reboot", flag(plan.restartsOnReboot)],
   ["restart_max", String(plan.restartMax)],
   ["end_on_halt", flag(plan.endsOnHalt)],

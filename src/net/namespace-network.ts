@@ -12,7 +12,7 @@ export type NetworkPlace = {
   release(): void;
 };
 
-const nothing: NetInventory = { bridges: [], taps: [], tables: [] };
+const nothing: NetInventory = { bridges: [], taps: [], tables: [], jails: [] };
 
 export const createNamespaceNetwork = (options: {
   /** A helper inside; `rest` lets it end. */

@@ -37,7 +37,7 @@ export type Network = {
   list(requestedBy: string): Promise<NetInventory>;
 };
 
-const nothing: NetInventory = { bridges: [], taps: [], tables: [] };
+const nothing: NetInventory = { bridges: [], taps: [], tables: [], jails: [] };
 
 /**
  * The network of `instance`. Its members are remembered here, and a new daemon tells them by `ensure` before anything else.

@@ -76,6 +76,12 @@ const vmm = z.strictObject({
     .enum(["auto", ...VmmName.options])
     .default("auto")
     .describe("virtual machine monitor for new VMs; auto: the best that works here"),
+  jail: z
+    .boolean()
+    .default(false)
+    .describe(
+      "run VMMs that have a jailer by it, as users of their own that see their VM's files alone; takes programs that root owns",
+    ),
 });
 
 const ssh = z.strictObject({
@@ -147,7 +153,7 @@ export type Config = {
   network: { mode: NetworkMode | null; subnet: string | null };
   /** Port 0 means any free one. */
   dns: { listen: string; port: number; zone: string };
-  vmm: { prefer: VmmName | null };
+  vmm: { prefer: VmmName | null; isJailed: boolean };
   ssh: { startsStoppedVms: boolean; remindsOfRunningVms: boolean | "ask" };
   timeouts: { readyMs: number; askMs: number; buttonMs: number; termMs: number; killMs: number };
   daemon: { logLevel: ConfigFile["daemon"]["log_level"] };

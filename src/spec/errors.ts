@@ -186,6 +186,11 @@ export const errors = {
     message: ({ vm, call, detail }) => `The VMM of ${vm} refused ${call}: ${detail}`,
     fix: ({ vm }) => `banger logs ${vm} --vmm`,
   }),
+  "vmm.jail_unusable": entry<{ detail: string; fix: string | undefined }>({
+    message: ({ detail }) => `No VMM can be jailed here, which vmm.jail asks for: ${detail}.`,
+    fix: ({ fix }) => fix,
+    exit: EXIT.host,
+  }),
   "vmm.kernel_unusable": entry<{ path: string; detail: string }>({
     message: ({ path, detail }) => `${path} is no kernel that can be booted: ${detail}`,
     fix: () => "banger image build",

@@ -51,6 +51,12 @@ export const TapName = z.string().regex(/^bgr-[a-z0-9]{5}-[0-9]{1,3}$/);
 export const bridgeName = (instance: string): string => `${PREFIX}${instance}`;
 export const tapName = (instance: string, slot: number): string => `${PREFIX}${instance}-${slot}`;
 
+/** The users that jailed VMMs run as: where nothing else gives out ids (systemd's UIDS-GIDS), one for each VM. */
+const JAIL_UIDS = 0x7000_0000;
+const JAIL_UID_DIGITS = 6;
+export const jailUid = (vmId: string): number => JAIL_UIDS + Number.parseInt(vmId.slice(-JAIL_UID_DIGITS), 16);
+export const isJailUid = (uid: number): boolean => uid >= JAIL_UIDS && uid < JAIL_UIDS + 16 ** JAIL_UID_DIGITS;
+
 export const LabelKey = z
   .string()
   .regex(/^[a-z0-9]([a-z0-9._/-]{0,61}[a-z0-9])?$/, "a label's key has a-z, 0-9 and . _ / - inside");

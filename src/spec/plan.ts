@@ -1,5 +1,6 @@
 // The plan of a start: every name, path, address and argument, chosen once by core/plan-start.ts and stored with the journal.
 import { z } from "zod";
+import { JailPlan } from "./host-op.ts";
 import { BridgeName, InstanceId, Ipv4, Mac, Subnet, TapName, VmId, VmName } from "./names.ts";
 import { GuestUser, NetworkMode, VmmName } from "./vm.ts";
 
@@ -11,6 +12,7 @@ export const LaunchPlan = z.object({
   controlSocket: z.string().describe("API or monitor socket of the VMM"),
   staleSockets: z.array(z.string()).describe("unlinked before each start when nobody listens on them"),
   endOnHalt: z.boolean().describe("the VMM runs on after a guest's halt, so the shim ends it"),
+  jail: JailPlan.optional().describe("what root prepares before, when the VMM runs in a jail"),
 });
 export type LaunchPlan = z.infer<typeof LaunchPlan>;
 

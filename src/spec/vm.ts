@@ -110,6 +110,8 @@ export const VmRuntime = z.object({
   accelerator: z.enum(["kvm", "tcg"]).nullable(),
   /** Why this VMM was taken, as it was said when it last was; records of older versions lack it. */
   vmmReason: z.string().nullable().default(null),
+  /** Whose rights its VMM has, as it was said at its start. */
+  privilege: z.string().nullable().default(null),
   lastEnd: z.object({ cause: EndCause, at: z.string() }).nullable(),
   lastError: Failure.nullable(),
   pendingRestart: z.boolean(),
@@ -122,6 +124,7 @@ export const emptyRuntime: VmRuntime = {
   process: null,
   accelerator: null,
   vmmReason: null,
+  privilege: null,
   lastEnd: null,
   lastError: null,
   pendingRestart: false,
@@ -152,6 +155,7 @@ export const Vm = z.object({
   state: VmState,
   vmm: VmmName,
   vmmReason: z.string().describe("why this VMM runs it"),
+  privilege: z.string().nullable().describe("whose rights its VMM has; null before its first start"),
   accelerator: z.enum(["kvm", "tcg"]).nullable(),
   image: z.string(),
   kernel: z.string().describe("id of the kernel object"),

@@ -11,6 +11,8 @@ export type VmmFacts = {
   snapshots: boolean;
   /** Whether the VMM can run guests without KVM: decides if `auto` may choose it on a host where KVM boots nothing. */
   emulation: boolean;
+  /** Whether it can be run in a jail, which `vmm.jail` asks for: the others run as ever. */
+  jail: boolean;
   /** Whether a halted guest leaves the VMM running: the shim then ends it when the console says so. */
   runsOnAfterHalt: boolean;
 };
@@ -44,6 +46,15 @@ export type LaunchSpec = {
   vcpus: number;
   memoryMiB: number;
   runtimeDir: string;
+  /** Run in a jail: as another user, by a command that finds the rest in what root wrote down. */
+  jail?: JailWay | undefined;
+};
+
+/** How a jail is entered on this host. */
+export type JailWay = {
+  /** Runs it; the VM's id and, after a reboot, a word for that are put behind. */
+  argv: readonly string[];
+  jailer: string;
 };
 
 /** The VMM found on this host. */
@@ -97,7 +108,7 @@ export type VmmDriver = {
   facts: VmmFacts;
   /** Finds the VMM and what accelerates it here; the answer for KVM is proved by booting a tiny guest once per boot id and remembered in `cacheDir`. */
   probe(options: ProbeOptions): Promise<VmmProbe>;
-  channelAddress(options: { runtimeDir: string; cid: number }): ChannelAddress;
+  channelAddress(options: { runtimeDir: string; cid: number; isJailed?: boolean }): ChannelAddress;
   /** Errors: vmm.kernel_unusable for a command line that is too long, instance.path_too_long for a socket's path. */
   launch(spec: LaunchSpec): LaunchPlan;
   /** Refuses, before anything is spawned, a kernel that is none, or none that this VMM boots. Errors: vmm.kernel_unusable. */

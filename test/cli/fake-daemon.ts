@@ -149,6 +149,7 @@ export const vm = (over: Partial<Vm> = {}): Vm => ({
   state: "running",
   vmm: "qemu",
   vmmReason: "no KVM here",
+  privilege: "as ada (uid 1000), without further rights",
   accelerator: "tcg",
   image: "debian-13",
   kernel: "3f5a0c",

@@ -67,7 +67,7 @@ test("the defaults are those that the documentation promises", () => {
     vm: { image: "debian", vcpus: null, memoryMiB: null, diskMiB: 40 * 1024, user: null, sshKeys: null, kernel: null },
     network: { mode: null, subnet: null },
     dns: { listen: "127.0.0.1", port: 42069, zone: "vm" },
-    vmm: { prefer: null },
+    vmm: { prefer: null, isJailed: false },
     ssh: { startsStoppedVms: false, remindsOfRunningVms: true },
     timeouts: { readyMs: 120_000, askMs: 30_000, buttonMs: 15_000, termMs: 5_000, killMs: 5_000 },
     daemon: { logLevel: "info" },

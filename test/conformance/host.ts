@@ -15,7 +15,7 @@ export type ConformingHost = {
   close(): Promise<void>;
 };
 
-const nothing: NetInventory = { bridges: [], taps: [], tables: [] };
+const nothing: NetInventory = { bridges: [], taps: [], tables: [], jails: [] };
 
 const codeOf = async (work: Promise<unknown>): Promise<string> => {
   const error = await work.then(
@@ -87,6 +87,7 @@ export const describeHost = (name: string, open: () => Promise<ConformingHost>, 
         bridges: [bridge],
         taps: [second],
         tables: [`bridge ${bridge}`, `inet ${bridge}`],
+        jails: [],
       });
       await run({ op: "net.release", instance, bridge, tap: second });
       expect(await list()).toEqual(nothing);
@@ -111,7 +112,12 @@ export const describeHost = (name: string, open: () => Promise<ConformingHost>, 
         await run(createTap);
         await run(apply);
       }
-      expect(await list()).toEqual({ bridges: [bridge], taps: [tap], tables: [`bridge ${bridge}`, `inet ${bridge}`] });
+      expect(await list()).toEqual({
+        bridges: [bridge],
+        taps: [tap],
+        tables: [`bridge ${bridge}`, `inet ${bridge}`],
+        jails: [],
+      });
     });
 
     test("a tap without its bridge is refused", async () => {
@@ -188,6 +194,7 @@ export const describeHost = (name: string, open: () => Promise<ConformingHost>, 
         bridges: [bridge],
         taps: [`${bridge}-2`],
         tables: [`bridge ${bridge}`, `inet ${bridge}`],
+        jails: [],
       });
       await network.removeMember(place(2), "test");
       await network.removeTap(place(2), "test");

@@ -1,5 +1,6 @@
 // A daemon on the modelled machine: the real operations, store and channel over FakeHost; it can be killed and started again.
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { audit } from "../../src/daemon/audit.ts";
 import { createEventBus } from "../../src/daemon/bus.ts";
 import { createClockKeeper } from "../../src/daemon/clocks.ts";
@@ -49,8 +50,12 @@ export type Daemon = {
 };
 
 /** The machine with one small image on it, as `image build` leaves it. */
-export const makeWorld = (): FakeWorld => {
+export const makeWorld = (options: { isJailed?: boolean } = {}): FakeWorld => {
   const world = createFakeWorld();
+  if (options.isJailed) {
+    mkdirSync(dirname(world.paths.configFile), { recursive: true });
+    writeFileSync(world.paths.configFile, "version = 1\n[vmm]\njail = true\n");
+  }
   const imageDir = `${world.paths.imagesDir}/${IMAGE_ID}`;
   const kernelDir = `${world.paths.kernelsDir}/${KERNEL_ID}`;
   for (const directory of [imageDir, kernelDir]) mkdirSync(directory, { recursive: true });
@@ -113,6 +118,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
   const native = {
     shim: `${world.dir}/banger-shim`,
     proxy: `${world.dir}/banger-proxy`,
+    jail: "/fake/jail",
     holder: "/fake/holder",
     dnsFront: "/fake/dns-front",
     tsc: "/fake/tsc",
@@ -197,6 +203,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       tscKhz: null,
       reason: "a model",
     }),
+    findJail: async () => ({ argv: ["/fake/jail"], jailer: "/fake/jailer" }),
     vmmReason: () => "a model",
     doctor: { check: async () => [], preflight: async () => {} },
     native,

@@ -13,8 +13,8 @@ afterEach(() => {
   for (const world of worlds.splice(0)) world.close();
 });
 
-const begin = async (): Promise<{ world: FakeWorld; daemon: Daemon }> => {
-  const world = makeWorld();
+const begin = async (isJailed = false): Promise<{ world: FakeWorld; daemon: Daemon }> => {
+  const world = makeWorld({ isJailed });
   worlds.push(world);
   const daemon = await startDaemon(world);
   daemons.push(daemon);
@@ -60,8 +60,8 @@ const operations: Record<
 };
 
 /** The steps an operation goes through, learnt from one run that nothing disturbs: a new step is covered the moment it exists. */
-const learnSteps = async (name: OperationName): Promise<{ begun: string[]; undone: string[] }> => {
-  const { daemon } = await begin();
+const learnSteps = async (name: OperationName, isJailed: boolean): Promise<{ begun: string[]; undone: string[] }> => {
+  const { daemon } = await begin(isJailed);
   const begun: string[] = [];
   const undone: string[] = [];
   await operations[name].prepare(daemon);
@@ -92,17 +92,26 @@ const settled = (work: Promise<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   );
 
-for (const name of Object.keys(operations) as OperationName[]) {
-  describe(`${name}, disturbed at each step`, async () => {
-    const { begun, undone } = await learnSteps(name);
+/** What all operations have in common is tried once; the jail's own steps again, as part of each that has them. */
+const cases = [false, true].flatMap((isJailed) =>
+  (Object.keys(operations) as OperationName[]).map((name) => ({ name, isJailed })),
+);
+
+for (const { name, isJailed } of cases) {
+  describe(`${name}${isJailed ? " of a VM in a jail" : ""}, disturbed at each step`, async () => {
+    const learnt = await learnSteps(name, isJailed);
+    const isTried = (step: string) => !isJailed || /^(jail|vmm)\./.test(step);
+    const begun = learnt.begun.filter(isTried);
+    const undone = learnt.undone.filter(isTried);
 
     test("has steps to be disturbed at", () => {
-      expect(begun.length + undone.length).toBeGreaterThan(3);
+      expect(learnt.begun.length + learnt.undone.length).toBeGreaterThan(3);
+      expect([...begun, ...undone].some((step) => step.startsWith("jail."))).toBe(isJailed);
     });
 
     for (const step of new Set(begun)) {
       test(`killed after the journal has ${step}: nothing is left, and the name is free`, async () => {
-        const { world, daemon } = await begin();
+        const { world, daemon } = await begin(isJailed);
         await operations[name].prepare(daemon);
         daemon.hooks.onBegin = (at) => {
           if (at !== step) return;
@@ -114,7 +123,7 @@ for (const name of Object.keys(operations) as OperationName[]) {
       });
 
       test(`killed when ${step} has taken effect: nothing is left, and the name is free`, async () => {
-        const { world, daemon } = await begin();
+        const { world, daemon } = await begin(isJailed);
         await operations[name].prepare(daemon);
         daemon.hooks.onRan = (at) => {
           if (at !== step) return;
@@ -126,7 +135,7 @@ for (const name of Object.keys(operations) as OperationName[]) {
       });
 
       test(`failing in ${step}: it is undone at once, with the cause in the answer`, async () => {
-        const { world, daemon } = await begin();
+        const { world, daemon } = await begin(isJailed);
         await operations[name].prepare(daemon);
         daemon.hooks.onBegin = (at) => {
           if (at === step) throw new Error(`made to fail in ${step}`);
@@ -137,7 +146,7 @@ for (const name of Object.keys(operations) as OperationName[]) {
       });
 
       test(`failing in the host while ${step} runs, and once more while that is undone: the next daemon finishes it`, async () => {
-        const { world, daemon } = await begin();
+        const { world, daemon } = await begin(isJailed);
         await operations[name].prepare(daemon);
         daemon.hooks.onBegin = (at) => {
           if (at === step) world.failAt(1, { times: 2 });
@@ -152,7 +161,7 @@ for (const name of Object.keys(operations) as OperationName[]) {
 
     for (const step of new Set(undone)) {
       test(`killed when ${step} was undone but that is not written: the next daemon finishes it`, async () => {
-        const { world, daemon } = await begin();
+        const { world, daemon } = await begin(isJailed);
         await operations[name].prepare(daemon);
         daemon.hooks.onUndone = (at) => {
           if (at !== step) return;
@@ -164,7 +173,7 @@ for (const name of Object.keys(operations) as OperationName[]) {
       });
 
       test(`failing once while ${step} is undone: it is named, stays open, and the next daemon undoes it`, async () => {
-        const { world, daemon } = await begin();
+        const { world, daemon } = await begin(isJailed);
         await operations[name].prepare(daemon);
         let isFirst = true;
         daemon.hooks.onUndone = (at) => {

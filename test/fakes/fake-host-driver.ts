@@ -7,7 +7,7 @@ const FAKE_VMM = "/fake/vmm";
 /** Drives the VMs of `world`. Under the name of a real one, since records and plans admit no other. */
 export const createFakeDriver = (world: FakeWorld): VmmDriver => ({
   name: "qemu",
-  facts: { guestChannel: "virtio-serial", snapshots: false, emulation: true, runsOnAfterHalt: true },
+  facts: { guestChannel: "virtio-serial", snapshots: false, jail: true, emulation: true, runsOnAfterHalt: true },
   probe: async () => ({
     ok: true,
     binary: { path: FAKE_VMM, version: "1.0", firmwareDir: null },
@@ -25,6 +25,20 @@ export const createFakeDriver = (world: FakeWorld): VmmDriver => ({
       controlSocket: control,
       staleSockets: [control, `${spec.runtimeDir}/ch`],
       endOnHalt: true,
+      ...(spec.jail
+        ? {
+            jail: {
+              vm: spec.vm.id,
+              program: FAKE_VMM,
+              args: [],
+              againArgs: [],
+              jailer: spec.jail.jailer,
+              sockets: `${spec.runtimeDir}/jail`,
+              pidFile: `${spec.runtimeDir}/vmm.pid`,
+              files: spec.disks.map(({ id, path }) => ({ name: id, path, access: "disk" as const })),
+            },
+          }
+        : {}),
     };
   },
   checkKernel: async () => {},

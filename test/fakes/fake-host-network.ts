@@ -1,4 +1,5 @@
 // The network of a modelled machine: links and tables that behave as Linux does under banger's root operations.
+import { existsSync } from "node:fs";
 import { checkNames } from "../../src/host/root-helper.ts";
 import { fail } from "../../src/spec/errors.ts";
 import type { HostOp, NetInventory, NetMember } from "../../src/spec/host-op.ts";
@@ -19,6 +20,8 @@ export type FakeNetwork = {
   /** By table name; one entry stands for the tables of both families, which are made and removed as one. */
   tables: Map<string, FakeTable>;
   isForwarding: boolean;
+  /** `INSTANCE-VM` of each jail that is prepared. */
+  jails: Set<string>;
   /** Does one operation as the helper on Linux does. */
   run(op: HostOp, callerUid: number): NetInventory | null;
   inventory(instance: string): NetInventory;
@@ -28,6 +31,7 @@ export type FakeNetwork = {
 export const createFakeNetwork = (isHeld: (tap: string) => boolean): FakeNetwork => {
   const links = new Map<string, FakeLink>();
   const tables = new Map<string, FakeTable>();
+  const jails = new Set<string>();
 
   const inventory = (instance: string): NetInventory => {
     const bridge = `bgr-${instance}`;
@@ -35,6 +39,7 @@ export const createFakeNetwork = (isHeld: (tap: string) => boolean): FakeNetwork
       bridges: links.has(bridge) ? [bridge] : [],
       taps: [...links.keys()].filter((name) => name.startsWith(`${bridge}-`)).sort(),
       tables: tables.has(bridge) ? [`bridge ${bridge}`, `inet ${bridge}`] : [],
+      jails: [...jails].flatMap((name) => (name.startsWith(`${instance}-`) ? [name.slice(instance.length + 1)] : [])),
     };
   };
 
@@ -70,6 +75,7 @@ export const createFakeNetwork = (isHeld: (tap: string) => boolean): FakeNetwork
   const network: FakeNetwork = {
     links,
     tables,
+    jails,
     isForwarding: false,
     inventory,
     run(op, callerUid) {
@@ -114,6 +120,15 @@ export const createFakeNetwork = (isHeld: (tap: string) => boolean): FakeNetwork
           return null;
         case "sysctl.forward":
           network.isForwarding = true;
+          return null;
+        case "jail.prepare":
+          // What is opened to the jail's user must be there, as on Linux.
+          for (const path of [op.sockets, ...op.files.map((file) => file.path)])
+            if (!existsSync(path)) throw fail("root.refused", { operation: op.op, detail: `${path} is missing` });
+          jails.add(`${instance}-${op.vm}`);
+          return null;
+        case "jail.remove":
+          jails.delete(`${instance}-${op.vm}`);
           return null;
         case "net.list":
           return inventory(instance);

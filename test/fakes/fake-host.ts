@@ -188,6 +188,7 @@ export const createFakeWorld = (options: { instance?: string } = {}): FakeWorld 
       fleet.reboot();
       for (const [name, { alias }] of network.links) if (alias?.startsWith("banger:")) network.links.delete(name);
       network.tables.clear();
+      network.jails.clear();
       network.isForwarding = false;
       rmSync(paths.runtimeDir, { recursive: true, force: true });
       mkdirSync(paths.runtimeDir, { mode: 0o700 });
@@ -215,11 +216,12 @@ export const createFakeWorld = (options: { instance?: string } = {}): FakeWorld 
     },
     attach: (controlSocket, vm) => fleet.attach(faults.life, { controlSocket, vm }),
     leftovers({ keptVms = [] } = {}) {
-      const { bridges, taps, tables } = network.inventory(instance);
+      const { bridges, taps, tables, jails } = network.inventory(instance);
       const isKept = (path: string) => keptVms.some((id) => path.endsWith(`/${id}`));
       return [
         ...[...bridges, ...taps].map((name) => `link ${name}`),
         ...tables.map((name) => `table ${name}`),
+        ...jails.map((vm) => `jail of ${vm}`),
         ...fleet.machines.flatMap(({ isKept: isAlive, plan }) => (isAlive ? [`shim of ${plan.id}`] : [])),
         ...fleet.running().map(({ plan }) => `vmm of ${plan.id}`),
         ...proxies.running().map((id) => `proxy of ${id}`),

@@ -115,10 +115,11 @@ describe("what the kernel shows", () => {
     const tables = [{ table: { family: "inet", name: "bgr-abcde" } }, { table: { family: "ip", name: "filter" } }];
     const links = parseLinks(JSON.stringify(rows));
     const seen = parseTables(JSON.stringify({ nftables: [{ metainfo: {} }, ...tables] }));
-    expect(inventoryOf({ instance: "abcde", links, tables: seen })).toEqual({
+    expect(inventoryOf({ instance: "abcde", links, tables: seen, jails: ["0123456789ab"] })).toEqual({
       bridges: ["bgr-abcde"],
       taps: ["bgr-abcde-2"],
       tables: ["inet bgr-abcde"],
+      jails: ["0123456789ab"],
     });
   });
 });
@@ -183,6 +184,10 @@ describe("set-up", () => {
     expect(kinds({ installedHash: null, sudoers: null })).toEqual(["install-helper", "write-sudoers"]);
     expect(kinds({ installedHash: "b" })).toEqual(["install-helper"]);
     expect(kinds({ weakness: "it belongs to ada" })).toEqual(["install-helper"]);
+    const jail = { from: "/home/ada/banger-jail", hash: "c", installedHash: "c", weakness: null };
+    expect(kinds({ jail })).toEqual([]);
+    expect(kinds({ jail: { ...jail, installedHash: null } })).toEqual(["install-helper"]);
+    expect(kinds({ jail: { ...jail, weakness: "it belongs to ada" } })).toEqual(["install-helper"]);
     expect(kinds({ sudoers: "ada ALL=(ALL) NOPASSWD: ALL\n" })).toEqual(["write-sudoers"]);
   });
 

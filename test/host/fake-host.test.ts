@@ -60,6 +60,7 @@ const launch = async (world: FakeWorld, host: Host = world.host()) => {
       restartMax: 5,
       endsOnHalt: true,
       staleSockets: [],
+      vmmPid: null,
       argv,
       restartArgv: null,
       env: {},

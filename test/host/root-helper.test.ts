@@ -200,7 +200,7 @@ suite(`the client${obstacle === null ? "" : ` (${obstacle})`}`, () => {
     await client.run(list, "test");
     const first = client.helperPid();
     process.kill(first ?? 0, "SIGKILL");
-    expect(await client.run(list, "test")).toEqual({ bridges: [], taps: [], tables: [] });
+    expect(await client.run(list, "test")).toEqual({ bridges: [], taps: [], tables: [], jails: [] });
     expect(client.helperPid()).not.toBe(first);
     await client.close();
   });

@@ -230,7 +230,7 @@ suite(`packets${obstacle === null ? "" : ` (${obstacle})`}`, () => {
       lab.host.run(["ip", "link", "delete", place.tap]);
     }
     await networks.get(B)?.removeTap({ ...guest(B, 2).place, tap: `bgr-${B}-9` }, "test");
-    expect(await networks.get(B)?.list("test")).toEqual({ bridges: [], taps: [], tables: [] });
+    expect(await networks.get(B)?.list("test")).toEqual({ bridges: [], taps: [], tables: [], jails: [] });
     expect(await ask(guest(A, 2).space, "udp", `${INTERNET}:7000`)).toBe(`${UPLINK} asked udp`);
     expect(await ask(guest(A, 3).space, "udp", "10.77.5.2:8000")).toBe("10.77.5.3 asked udp");
     expect(lab.host.run(["nft", "list", "table", "inet", "foreign"])).toBe(foreign);

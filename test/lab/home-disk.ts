@@ -29,21 +29,12 @@ const bringTree = (from: string, to: string): void => {
   }
 };
 
+/** What a checkout has when it is built; the scripts of images too, for banger looks whether it is complete. */
 const bringBuild = (home: string): void => {
-  for (const name of [
-    "banger",
-    "bangerd",
-    "banger-root",
-    "banger-shim",
-    "banger-holder",
-    "banger-proxy",
-    "banger-dns-front",
-    "banger-tsc",
-    "guest",
-  ]) {
-    const from = join(root, "build", name);
-    if (!existsSync(from)) throw new Error(`${from} is missing: run make build`);
-    cpSync(from, join(home, "banger/build", name), { recursive: true, verbatimSymlinks: true });
+  const programs = readdirSync(join(root, "build")).filter((name) => /^banger[a-z-]*$/.test(name));
+  for (const path of [...programs.map((name) => `build/${name}`), "build/guest", "images"]) {
+    const from = join(root, path);
+    cpSync(from, join(home, "banger", path), { recursive: true, verbatimSymlinks: true });
   }
 };
 

@@ -38,8 +38,14 @@ export const closeStory = async (): Promise<void> => {
   lab = null;
 };
 
+export type LabTestOptions = {
+  timeoutMs?: number | undefined;
+  /** What the lab was brought into before, and has to be again after a reset. */
+  prepare?: (() => Promise<void>) | undefined;
+};
+
 /** A test in the lab. Each makes what it needs, so that one can be run again in a lab that was reset under it. */
-export const labTest = (name: string, body: () => Promise<void>, timeoutMs = GUEST_MS): void =>
+export const labTest = (name: string, body: () => Promise<void>, options: LabTestOptions = {}): void =>
   test(
     name,
     async () => {
@@ -52,11 +58,12 @@ export const labTest = (name: string, body: () => Promise<void>, timeoutMs = GUE
         say(`LOCKED UP in "${name}"; it is reset, once. ${error.message}`);
         await lab.reset();
         await setUp(lab);
+        await options.prepare?.();
         await body();
       }
       say(`${seconds(performance.now() - started)}  ${name}`);
     },
-    3 * timeoutMs,
+    3 * (options.timeoutMs ?? GUEST_MS),
   );
 
 const current = (): Lab => {

@@ -108,6 +108,7 @@ export const openBench = async (shimPath = builtShim()) => {
       restartMax: 5,
       endsOnHalt: false,
       staleSockets: [],
+      vmmPid: null,
       argv: [vmm],
       restartArgv: null,
       env: {},

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hasCode } from "../../src/spec/errors.ts";
+import { HostOp } from "../../src/spec/host-op.ts";
 import { LaunchPlan } from "../../src/spec/plan.ts";
 import type { LaunchSpec } from "../../src/vmm/driver.ts";
 import type { FullVmConfiguration } from "../../src/vmm/firecracker/api/schemas.ts";
@@ -138,6 +139,47 @@ describe("the calls of a boot", () => {
       "putEntropy",
       "putAction",
     ]);
+  });
+});
+
+describe("a launch in a jail", () => {
+  const way = { argv: ["/usr/bin/sudo", "-n", "--", "/lib/banger-jail", "abcde"], jailer: "/usr/local/bin/jailer" };
+  const spec = specOf("/run/vm", { ...ordinary, jail: way });
+  const plan = firecrackerDriver.launch(spec);
+
+  test("names the VM to what root runs, and nothing that a user could change", () => {
+    expect(plan.argv).toEqual([...way.argv, spec.vm.id]);
+    expect(plan.restartArgv).toEqual([...plan.argv, "again"]);
+  });
+
+  test("is the same machine, with the paths that it has inside", () => {
+    const [jailed, free] = [configurationOf(plan), configurationOf(launch())];
+    expect(jailed.drives?.map((drive) => drive.path_on_host)).toEqual(["/f/root", "/f/document", "/f/modules"]);
+    expect(jailed["boot-source"]).toMatchObject({ kernel_image_path: "/f/kernel", initrd_path: "/f/initramfs" });
+    expect(jailed.vsock?.uds_path).toBe("/s/vsock");
+    const withoutPaths = (text: string) => text.replaceAll(/"\/[^"]*"/g, '""');
+    expect(withoutPaths(JSON.stringify(jailed))).toBe(withoutPaths(JSON.stringify(free)));
+  });
+
+  test("gives every file that the machine has inside, by the rights that it needs", () => {
+    expect(plan.jail?.files).toEqual([
+      { name: "kernel", path: "/k/vmlinux", access: "shared" },
+      { name: "initramfs", path: "/k/initramfs", access: "shared" },
+      { name: "modules", path: "/k/modules.squashfs", access: "shared" },
+      { name: "root", path: "/d/root.img", access: "disk" },
+      { name: "document", path: "/d/document.tar", access: "own" },
+      { name: "config", path: "/run/vm/firecracker.json", access: "own" },
+    ]);
+  });
+
+  test("meets the host in one directory, and is a plan that root's operation takes", () => {
+    expect(plan.controlSocket).toBe("/run/vm/jail/api.sock");
+    const channel = firecrackerDriver.channelAddress({ runtimeDir: "/run/vm", cid: 3, isJailed: true });
+    expect(channel).toMatchObject({ path: "/run/vm/jail/vsock" });
+    expect(LaunchPlan.parse(JSON.parse(JSON.stringify(plan)))).toEqual(plan);
+    expect(HostOp.safeParse({ op: "jail.prepare", instance: "abcde", ...plan.jail }).success).toBe(true);
+    const climbing = { ...plan.jail, sockets: "/run/vm/../../etc" };
+    expect(HostOp.safeParse({ op: "jail.prepare", instance: "abcde", ...climbing }).success).toBe(false);
   });
 });
 

@@ -115,6 +115,7 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
       ["Image", vm.image],
       ["Kernel", `${vm.kernelRelease} (${vm.kernel})`],
       ["Run by", `${vm.vmm}${vm.accelerator ? ` (${vm.accelerator})` : ""}: ${vm.vmmReason}`],
+      ["Runs", vm.privilege],
       ["Network", vm.network],
       ["Labels", pairs(vm.labels)],
       ["Created", `${formatAgo(vm.createdAt, nowMs)}  ${paint.faint(vm.createdAt)}`],

@@ -11,6 +11,9 @@ export const GUEST_CID = 3;
 
 export const NETWORK_ID = "net0";
 
+export const configurationPath = (runtimeDir: string): string => `${runtimeDir}/firecracker.json`;
+export const isConfiguration = (path: string): boolean => path.endsWith("/firecracker.json");
+
 /**
  * Quicker probing of the keyboard controller, which stays (`i8042.nokbd` would take Ctrl-Alt-Del away), and the processor's
  * random numbers for a kernel that waits for some before virtio-rng is there.

@@ -7,7 +7,7 @@ import type { EarlyEnd, VmmControl } from "../driver.ts";
 import { type Call, connectFirecracker, type FirecrackerApi } from "./api/client.ts";
 import { FirecrackerApiError } from "./api/error.ts";
 import { type AnswerOf, type OperationName, operations } from "./api/operations.ts";
-import { type AnyCall, parseConfiguration, renderBootCalls } from "./configuration.ts";
+import { type AnyCall, isConfiguration, parseConfiguration, renderBootCalls } from "./configuration.ts";
 import { nameExitCode } from "./exit-codes.ts";
 
 /** Milliseconds on a quiet machine, up to a second where KVM is emulated and the machine busy. */
@@ -45,7 +45,7 @@ const ask = async <Name extends OperationName>(
 
 /** The calls of the plan's configuration file. */
 const bootCallsOf = (plan: LaunchPlan, vm: string): AnyCall[] => {
-  const file = plan.files.find(({ path }) => plan.restartArgv?.includes(path));
+  const file = plan.files.find(({ path }) => isConfiguration(path));
   const configuration = file ? parseConfiguration(file.content) : null;
   if (configuration) return renderBootCalls(configuration);
   throw fail("internal.bug", { detail: `the launch plan of ${vm} holds no configuration` });

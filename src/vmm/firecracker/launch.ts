@@ -3,19 +3,18 @@ import { fail } from "../../spec/errors.ts";
 import { VSOCK_ANNOUNCE_PORT } from "../../spec/guest/protocol.ts";
 import type { LaunchPlan } from "../../spec/plan.ts";
 import type { LaunchSpec, VmmBinary } from "../driver.ts";
-import { renderConfiguration } from "./configuration.ts";
+import { configurationPath, renderConfiguration } from "./configuration.ts";
 
 /** sun_path has 108 bytes, and the kernel wants the last one for a NUL (unix(7)). */
 const SOCKET_PATH_BYTES_MAX = 107;
 
 export const apiSocketPath = (runtimeDir: string): string => `${runtimeDir}/api.sock`;
 export const vsockSocketPath = (runtimeDir: string): string => `${runtimeDir}/vsock`;
-export const configurationPath = (runtimeDir: string): string => `${runtimeDir}/firecracker.json`;
 
 /** The official binaries are static and carry their filters; a build for the gnu target has none, and says so only when it refuses to start. */
 export const seccompArguments = ({ isStatic }: VmmBinary): string[] => (isStatic === false ? ["--no-seccomp"] : []);
 
-const checkSocketPaths = (paths: readonly string[]): void => {
+export const checkSocketPaths = (paths: readonly string[]): void => {
   for (const path of paths) {
     const bytes = Buffer.byteLength(path);
     if (bytes > SOCKET_PATH_BYTES_MAX) throw fail("instance.path_too_long", { path, bytes });

@@ -7,7 +7,7 @@ import { probeQemu } from "./probe.ts";
 
 export const qemuDriver: VmmDriver = {
   name: "qemu",
-  facts: { guestChannel: "virtio-serial", snapshots: false, emulation: true, runsOnAfterHalt: true },
+  facts: { guestChannel: "virtio-serial", snapshots: false, jail: false, emulation: true, runsOnAfterHalt: true },
   probe: probeQemu,
   channelAddress: ({ runtimeDir }) => ({ kind: "stream-socket", path: channelSocketPath(runtimeDir) }),
   launch: launchQemu,

@@ -37,6 +37,8 @@ export type QmpConnectOptions = {
 
 /** Milliseconds on a quiet machine; on a busy one whose KVM is emulated, two seconds have been seen to be too few. */
 const COMMAND_TIMEOUT_MS = 10_000;
+/** The greeting comes from a thread of its own while the machine is still being made; this command waits for that, and who connects says how long. */
+const FIRST_COMMAND_TIMEOUT_MS = 60_000;
 /** Longer than any answer to these commands; a peer that sends more without a newline is no QEMU. */
 const LINE_BYTES_MAX = 256 * 1024;
 /** Lines that are no JSON before the greeting, after which the peer is given up. */
@@ -160,7 +162,7 @@ export const connectQmp = async (options: QmpConnectOptions): Promise<QmpClient>
   signal.addEventListener("abort", onAbort, { once: true });
   try {
     if (!isGreeted) await greeting.promise;
-    await client.execute("qmp_capabilities", { signal });
+    await client.execute("qmp_capabilities", { signal, timeoutMs: FIRST_COMMAND_TIMEOUT_MS });
     return client;
   } catch (error) {
     client.close();
