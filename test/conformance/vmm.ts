@@ -21,12 +21,17 @@ export type VmmSubject = {
   /** What the guest does when its power button is pressed, or Ctrl-Alt-Del. */
   button: "poweroff" | "reboot" | "ignored";
   bootTimeoutMs: number;
+  /** How many times longer everything may take: where KVM itself is emulated. */
+  patience: number;
 };
 
 const ID = "0123456789ab";
 const VM = "hello";
 const UP = "banger-test: up";
 const FAIL_FAST_MS = 2500;
+const BOOT_MS = 2000;
+const TEST_MS = 5000;
+const UNTIL_MS = 10_000;
 
 type Vm = Awaited<ReturnType<typeof launch>>;
 
@@ -72,8 +77,8 @@ const launch = async (subject: VmmSubject, bench: Bench, changes: Partial<Launch
     return { exitCode: code, stderr: await textOf(shimPlan.vmmLog) };
   })();
   ended.catch(() => {});
-  const attach = (timeoutMs = 5000): Promise<VmmControl> =>
-    subject.driver.attach(plan, { vm: VM, timeoutMs, signal: AbortSignal.timeout(60_000), ended });
+  const attach = (timeoutMs = 5000 * subject.patience): Promise<VmmControl> =>
+    subject.driver.attach(plan, { vm: VM, timeoutMs, signal: AbortSignal.timeout(60_000 * subject.patience), ended });
   const type = async (word: string) => {
     const console = await shim.attach();
     await console.write(Buffer.from(`${word}\n`));
@@ -88,7 +93,8 @@ const launch = async (subject: VmmSubject, bench: Bench, changes: Partial<Launch
     await watching;
     const { shimPid, shimStartTicks, bootId } = identity;
     const shimProof = { pid: shimPid, startTicks: shimStartTicks, bootId };
-    await until("the shim has ended too", async () => (await proveProcess(shimProof)) === "gone");
+    const hasGone = async () => (await proveProcess(shimProof)) === "gone";
+    await until("the shim has ended too", hasGone, UNTIL_MS * subject.patience);
     const last = events.at(-1);
     return last?.type === "exit" ? last.cause : null;
   };
@@ -98,7 +104,7 @@ const launch = async (subject: VmmSubject, bench: Bench, changes: Partial<Launch
 const bootedVm = async (subject: VmmSubject, bench: Bench): Promise<Vm> => {
   const vm = await launch(subject, bench);
   const control = await vm.attach();
-  await control.boot(AbortSignal.timeout(2000));
+  await control.boot(AbortSignal.timeout(BOOT_MS * subject.patience));
   control.close();
   await vm.untilUp();
   return vm;
@@ -115,7 +121,9 @@ const errorOf = async (work: Promise<unknown>): Promise<unknown> => {
 
 /** Registers the suite under `name`. */
 export const testVmmConformance = (name: string, subject: VmmSubject): void => {
-  const limit = subject.bootTimeoutMs;
+  const { patience } = subject;
+  const limit = subject.bootTimeoutMs * patience;
+  const ordinary = TEST_MS * patience;
   describe(`${name} keeps the driver contract`, () => {
     let bench: Bench;
     beforeEach(async () => {
@@ -130,9 +138,11 @@ export const testVmmConformance = (name: string, subject: VmmSubject): void => {
         const control = await vm.attach();
         expect(await control.identify()).toBe(ID);
         expect(await control.hasBooted()).toBe(false);
-        await control.boot(AbortSignal.timeout(2000));
+        await control.boot(AbortSignal.timeout(BOOT_MS * patience));
         expect(await control.hasBooted()).toBe(true);
-        expect(hasCode(await errorOf(control.boot(AbortSignal.timeout(2000))), "vmm.api_failed")).toBe(true);
+        expect(hasCode(await errorOf(control.boot(AbortSignal.timeout(BOOT_MS * patience))), "vmm.api_failed")).toBe(
+          true,
+        );
         control.close();
         await control.closed;
         await vm.untilUp();
@@ -144,54 +154,72 @@ export const testVmmConformance = (name: string, subject: VmmSubject): void => {
       limit,
     );
 
-    test("a VMM that dies before its socket fails fast with its stderr", async () => {
-      const start = performance.now();
-      const error = await errorOf(launch(subject, bench, subject.failing.changes).then((vm) => vm.attach(20_000)));
-      expect(hasCode(error, "vmm.exited_early") && error.data.stderr).toContain(subject.failing.stderr);
-      expect(performance.now() - start).toBeLessThan(FAIL_FAST_MS);
-    });
+    test(
+      "a VMM that dies before its socket fails fast with its stderr",
+      async () => {
+        const start = performance.now();
+        const error = await errorOf(
+          launch(subject, bench, subject.failing.changes).then((vm) => vm.attach(20_000 * patience)),
+        );
+        expect(hasCode(error, "vmm.exited_early") && error.data.stderr).toContain(subject.failing.stderr);
+        expect(performance.now() - start).toBeLessThan(FAIL_FAST_MS * patience);
+      },
+      ordinary,
+    );
 
-    test("a VMM that is deaf to TERM is ended by KILL", async () => {
-      const vm = await launch(subject, bench);
-      (await vm.attach()).close();
-      await vm.shim.signal("STOP");
-      await vm.shim.signal("TERM");
-      expect(await proveProcess(vm.identity)).toBe("same");
-      await vm.shim.signal("KILL");
-      expect(await vm.endCause()).toBe("killed");
-      expect(await proveProcess(vm.identity)).toBe("gone");
-    });
+    test(
+      "a VMM that is deaf to TERM is ended by KILL",
+      async () => {
+        const vm = await launch(subject, bench);
+        (await vm.attach()).close();
+        await vm.shim.signal("STOP");
+        await vm.shim.signal("TERM");
+        expect(await proveProcess(vm.identity)).toBe("same");
+        await vm.shim.signal("KILL");
+        expect(await vm.endCause()).toBe("killed");
+        expect(await proveProcess(vm.identity)).toBe("gone");
+      },
+      ordinary,
+    );
 
-    test("TERM alone ends a VMM that listens", async () => {
-      const vm = await launch(subject, bench);
-      const control = await vm.attach();
-      await vm.shim.signal("TERM");
-      await control.closed;
-      await vm.endCause();
-      expect(await proveProcess(vm.identity)).toBe("gone");
-    });
+    test(
+      "TERM alone ends a VMM that listens",
+      async () => {
+        const vm = await launch(subject, bench);
+        const control = await vm.attach();
+        await vm.shim.signal("TERM");
+        await control.closed;
+        await vm.endCause();
+        expect(await proveProcess(vm.identity)).toBe("gone");
+      },
+      ordinary,
+    );
 
-    test("it survives the process that launched it", async () => {
-      const plan = subject.driver.launch(specOf(subject, bench.dir));
-      await writeFiles(plan);
-      const shimPlan = await bench.plan("", shimChanges(plan));
-      const launcher = Bun.spawn(
-        [process.execPath, join(import.meta.dir, "launch-and-die.ts"), JSON.stringify(bench.launchOptions(shimPlan))],
-        { stdio: ["ignore", "pipe", "inherit"] },
-      );
-      const identity = JSON.parse(await new Response(launcher.stdout).text());
-      bench.adopt(identity);
-      await launcher.exited;
-      expect(launcher.signalCode).toBe("SIGKILL");
-      const control = await subject.driver.attach(plan, {
-        vm: VM,
-        timeoutMs: 5000,
-        signal: AbortSignal.timeout(10_000),
-      });
-      expect(await control.identify()).toBe(ID);
-      expect(await proveProcess(identity)).toBe("same");
-      control.close();
-    });
+    test(
+      "it survives the process that launched it",
+      async () => {
+        const plan = subject.driver.launch(specOf(subject, bench.dir));
+        await writeFiles(plan);
+        const shimPlan = await bench.plan("", shimChanges(plan));
+        const launcher = Bun.spawn(
+          [process.execPath, join(import.meta.dir, "launch-and-die.ts"), JSON.stringify(bench.launchOptions(shimPlan))],
+          { stdio: ["ignore", "pipe", "inherit"] },
+        );
+        const identity = JSON.parse(await new Response(launcher.stdout).text());
+        bench.adopt(identity);
+        await launcher.exited;
+        expect(launcher.signalCode).toBe("SIGKILL");
+        const control = await subject.driver.attach(plan, {
+          vm: VM,
+          timeoutMs: 5000 * patience,
+          signal: AbortSignal.timeout(10_000 * patience),
+        });
+        expect(await control.identify()).toBe(ID);
+        expect(await proveProcess(identity)).toBe("same");
+        control.close();
+      },
+      ordinary,
+    );
 
     test(
       "a guest's poweroff stops it",
@@ -208,10 +236,10 @@ export const testVmmConformance = (name: string, subject: VmmSubject): void => {
       async () => {
         const vm = await bootedVm(subject, bench);
         await vm.type("reboot");
-        await until("the VMM is started again", () =>
-          vm.events.some((event) => event.type === "started" && event.starts === 2),
-        );
-        await until("the guest is up again", async () => (await textOf(vm.shimPlan.console)).split(UP).length > 2);
+        const isStarted = () => vm.events.some((event) => event.type === "started" && event.starts === 2);
+        await until("the VMM is started again", isStarted, UNTIL_MS * patience);
+        const isUp = async () => (await textOf(vm.shimPlan.console)).split(UP).length > 2;
+        await until("the guest is up again", isUp, UNTIL_MS * patience);
         const control = await vm.attach();
         expect(await control.identify()).toBe(ID);
         expect(await control.hasBooted()).toBe(true);

@@ -5,6 +5,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { openStore } from "../../src/store/store.ts";
 import { findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.ts";
 import { findTemplate } from "../vm/guest-image.ts";
+import { bringCheckout } from "./checkout.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const HOME = "/home/dev";
@@ -89,6 +90,7 @@ export const makeHomeDisk = async (path: string): Promise<Brought> => {
   try {
     mkdirSync(home, { recursive: true });
     bringBuild(home);
+    bringCheckout(join(home, "banger"));
     await bringImage(home);
     const brought = await bringFirecracker(home);
     mkdirSync(join(home, ".config/banger"), { recursive: true });

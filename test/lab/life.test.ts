@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect } from "bun:test";
 import { jailUid } from "../../src/spec/names.ts";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import { findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.ts";
+import { proveInside } from "./inside.ts";
 import { liveLife } from "./life.ts";
 import { audit, banger, bangerOk, closeStory, ensureRunning, host, labTest, OPEN_MS, openStory } from "./story.ts";
 
@@ -34,6 +35,9 @@ liveLife({
   obstacle: obstacleOf("firecracker", lack),
   uidOf: () => DEV,
 });
+
+for (const vmm of ["qemu", "firecracker"] as const)
+  proveInside({ vmm, obstacle: obstacleOf("drivers", vmm === "firecracker" ? lack : null) });
 
 const JAILED = "jailed-vm";
 

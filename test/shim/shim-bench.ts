@@ -61,9 +61,13 @@ export const readUntil = async (console: ShimConsole, text: string): Promise<str
   throw new Error(`ended without ${text}: ${shown.slice(-200)}`);
 };
 
-/** Waits for a condition, for 10 s at most. */
-export const until = async (claim: string, holds: () => boolean | Promise<boolean>): Promise<void> => {
-  const end = performance.now() + 10_000;
+/** Waits for a condition, for 10 s at most where nobody says otherwise. */
+export const until = async (
+  claim: string,
+  holds: () => boolean | Promise<boolean>,
+  timeoutMs = 10_000,
+): Promise<void> => {
+  const end = performance.now() + timeoutMs;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`never happened: ${claim}`);
     await Bun.sleep(5);

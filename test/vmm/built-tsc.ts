@@ -1,17 +1,19 @@
-// Compiles banger-tsc once for a test run.
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+// Compiles banger-tsc once for each state of its source, below build/.
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { runTool } from "../shim/shim-bench.ts";
 
-let built: string | null = null;
+const repository = join(import.meta.dir, "../..");
 
 /** Absolute path of the helper. */
 export const builtTsc = (): string => {
-  if (built) return built;
-  const directory = mkdtempSync(join(tmpdir(), "bgr-tsc-build-"));
-  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
-  runTool([join(import.meta.dir, "../../native/tsc/build.sh"), directory]);
-  built = join(directory, "banger-tsc");
-  return built;
+  const native = join(repository, "native/tsc");
+  const hash = new Bun.CryptoHasher("sha256")
+    .update(readFileSync(join(native, "tsc.c")))
+    .digest("hex")
+    .slice(0, 16);
+  const directory = join(repository, "build/test-tsc", hash);
+  const program = join(directory, "banger-tsc");
+  if (!existsSync(program)) runTool([join(native, "build.sh"), directory]);
+  return program;
 };

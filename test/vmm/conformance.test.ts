@@ -20,13 +20,13 @@ testVmmConformance("the fake VMM", {
   },
   button: "poweroff",
   bootTimeoutMs: 10_000,
+  patience: 1,
 });
 
 const real = realQemu();
-if (!("missing" in real)) testVmmConformance("QEMU with TCG", real);
+if (!("missing" in real)) testVmmConformance(`QEMU with ${real.accelerator.toUpperCase()}`, real);
 else if (isQemuRequired) {
   test("QEMU is here, as BANGER_REQUIRE says it must be", () => {
     throw new Error(real.missing);
   });
-} else
-  describe.skip(`QEMU with TCG keeps the driver contract (skipped: ${real.missing})`, () => test("skipped", () => {}));
+} else describe.skip(`QEMU keeps the driver contract (skipped: ${real.missing})`, () => test("skipped", () => {}));

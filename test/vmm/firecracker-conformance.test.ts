@@ -15,6 +15,7 @@ testVmmConformance("the fake Firecracker", {
   failing,
   button: "reboot",
   bootTimeoutMs: 10_000,
+  patience: 1,
 });
 
 const real = await realFirecracker();

@@ -37,8 +37,12 @@ export const realFirecracker = async (): Promise<VmmSubject | { missing: string 
     failing,
     button: "ignored",
     bootTimeoutMs: 60_000,
+    patience: patienceHere(),
   };
 };
+
+/** `BANGER_TEST_PATIENCE`: how many times longer everything may take where KVM itself is emulated. */
+export const patienceHere = (): number => Number(process.env.BANGER_TEST_PATIENCE ?? 1);
 
 /** Whether a missing Firecracker is a failure rather than a skip. */
 export const isFirecrackerRequired = (process.env.BANGER_REQUIRE ?? "").split(",").includes("firecracker");
