@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes a fresh Debian the host of the lab, inside its root: a user with sudo, network, SSH by one key, and a boot that waits for nothing.
+# Makes a fresh Debian the host of the lab, inside its root: a user with sudo and one without, network, SSH by one key, and a boot that waits for nothing.
 set -eu
 
 echo lab >/etc/hostname
@@ -11,6 +11,8 @@ printf 'vhost_vsock\ntun\n' >/etc/modules-load.d/lab.conf
 useradd --uid 1000 --shell /bin/bash --no-create-home --groups sudo,kvm dev
 printf 'dev ALL=(ALL:ALL) NOPASSWD: ALL\n' >/etc/sudoers.d/lab
 chmod 0440 /etc/sudoers.d/lab
+# … and one who has nothing but the group that may use KVM: no sudo, no helper of root's.
+useradd --uid 1001 --shell /bin/bash --no-create-home --groups kvm plain
 install -d /etc/ssh/authorized_keys
 install -m 0644 /root/key.pub /etc/ssh/authorized_keys/dev
 printf 'AuthorizedKeysFile /etc/ssh/authorized_keys/%%u\nPasswordAuthentication no\nUseDNS no\n' >/etc/ssh/sshd_config.d/lab.conf

@@ -1,4 +1,4 @@
-// The second disk of the lab: the home of its user, with banger as built here, an image it can boot, and Firecracker where this machine has it.
+// The second disk of the lab: the homes of its users, with banger as built here, an image it can boot, and Firecracker where this machine has it.
 import { cpSync, existsSync, linkSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
@@ -9,13 +9,16 @@ import { bringCheckout } from "./checkout.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const HOME = "/home/dev";
+/** Of the user without sudo, who runs the same programs from there. */
+const PLAIN_HOME = "/home/plain";
 /** Sparse: room for some disks of VMs. */
 const SIZE = "16G";
 
-/** A second name of the file where that goes, for the images are large and only read. */
+/** A second name of the file where that goes, for the images are large and only read; but each user's files are that user's own. */
 const bring = (from: string, to: string): void => {
   mkdirSync(dirname(to), { recursive: true });
   try {
+    if (to.includes(PLAIN_HOME)) throw new Error("a copy");
     linkSync(from, to);
   } catch {
     const copied = Bun.spawnSync(["cp", "--sparse=always", "--reflink=auto", from, to]);
@@ -40,20 +43,21 @@ const bringBuild = (home: string): void => {
 };
 
 /** The image's files, and its records with the paths they have in the lab. */
-const bringImage = async (home: string): Promise<void> => {
+const bringImage = async (staging: string, user: string): Promise<void> => {
   const template = await findTemplate();
-  const place = (dir: string): string => join(HOME, ".local/share/banger", basename(dirname(dir)), basename(dir));
+  const home = join(staging, user);
+  const place = (dir: string): string => join(user, ".local/share/banger", basename(dirname(dir)), basename(dir));
   mkdirSync(join(home, ".local/state/banger"), { recursive: true, mode: 0o700 });
   const from = openStore({ path: join(template, "state/banger/banger.db"), readOnly: true });
   const to = openStore({ path: join(home, ".local/state/banger/banger.db") });
   try {
     for (const kernel of from.kernels.all()) {
       to.kernels.insert({ ...kernel, dir: place(kernel.dir) });
-      bringTree(kernel.dir, join(home, "..", "..", place(kernel.dir)));
+      bringTree(kernel.dir, join(staging, place(kernel.dir)));
     }
     for (const image of from.images.all()) {
       to.images.insert({ ...image, dir: place(image.dir) });
-      bringTree(image.dir, join(home, "..", "..", place(image.dir)));
+      bringTree(image.dir, join(staging, place(image.dir)));
     }
   } finally {
     from.close();
@@ -91,10 +95,12 @@ export const makeHomeDisk = async (path: string): Promise<Brought> => {
     mkdirSync(home, { recursive: true });
     bringBuild(home);
     bringCheckout(join(home, "banger"));
-    await bringImage(home);
     const brought = await bringFirecracker(home);
-    mkdirSync(join(home, ".config/banger"), { recursive: true });
-    writeFileSync(join(home, ".config/banger/config.toml"), CONFIG);
+    for (const user of [HOME, PLAIN_HOME]) {
+      await bringImage(staging, user);
+      mkdirSync(join(staging, user, ".config/banger"), { recursive: true });
+      writeFileSync(join(staging, user, ".config/banger/config.toml"), CONFIG);
+    }
     writeFileSync(path, "");
     const made = Bun.spawnSync(
       [

@@ -201,7 +201,9 @@ export const openLab = async (say: (line: string) => void = console.log): Promis
       stdout: "ignore",
       stderr: "ignore",
     });
-    const prepared = await call("sudo chown -R dev:dev /home/dev", { timeoutMs: 60_000 });
+    const prepared = await call("sudo chown -R dev:dev /home/dev && sudo chown -R plain:plain /home/plain", {
+      timeoutMs: 60_000,
+    });
     if (prepared?.code !== 0)
       throw new Error(`the lab's home could not be handed over: ${prepared?.err ?? "no answer"}`);
     return bootMs;

@@ -5,6 +5,7 @@ import type { Output } from "../../src/spec/rpc/contract.ts";
 import { findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.ts";
 import { proveInside } from "./inside.ts";
 import { liveLife } from "./life.ts";
+import { liveWithoutRoot } from "./rootless.ts";
 import { audit, banger, bangerOk, closeStory, ensureRunning, host, labTest, OPEN_MS, openStory } from "./story.ts";
 
 const found = await findFirecracker(searchPlaces(process.env));
@@ -38,6 +39,8 @@ liveLife({
 
 for (const vmm of ["qemu", "firecracker"] as const)
   proveInside({ vmm, obstacle: obstacleOf("drivers", vmm === "firecracker" ? lack : null) });
+
+liveWithoutRoot({ obstacle: obstacleOf("rootless", lack) });
 
 const JAILED = "jailed-vm";
 

@@ -8,7 +8,7 @@ import { type Lab, LabLockedUp, type LabRunOptions, openLab, quote } from "./lab
 export const GUEST_MS = 420_000;
 export const OPEN_MS = 2_400_000;
 
-const BANGER = "/home/dev/banger/build/banger";
+export const BANGER = "/home/dev/banger/build/banger";
 /** What a guest may do to a command that asks: not to hang it past this. */
 const POLL_MS = 2000;
 
