@@ -114,7 +114,8 @@ export const liveLife = (life: Life): void => {
       const bootId = await bootIdOf(vm);
       const { pid } = await json<Output<"system.status">>(["daemon", "status"]);
       await host(`kill -9 ${pid}`);
-      const after = await show(vm);
+      // A command gives a daemon half a minute to start, which may not do where everything is emulated.
+      const after = await eventually("a new daemon answers", () => show(vm));
       expect(after).toMatchObject({ state: "running", pid: before.pid, addresses: before.addresses });
       expect((await json<Output<"system.status">>(["daemon", "status"])).pid).not.toBe(pid);
       expect(await bootIdOf(vm)).toBe(bootId);
