@@ -78,6 +78,16 @@ describe("a launch of Firecracker", () => {
     ]);
   });
 
+  test("of a kernel of banger's own has neither an initramfs nor a disk of modules, and mounts its root itself", () => {
+    const kernel = { kernel: "/k/vmlinux", initramfs: null, modules: null, cmdline: ["own=1"] };
+    const plan = launch({ kernel });
+    const { drives, ...configuration } = configurationOf(plan);
+    expect(configuration["boot-source"]).toMatchObject({ kernel_image_path: "/k/vmlinux" });
+    expect(configuration["boot-source"]).not.toHaveProperty("initrd_path");
+    expect(drives?.map(({ drive_id }) => drive_id)).toEqual(["root", "document"]);
+    expect(bootArgumentsOf(plan)).toMatch(/root=\/dev\/vda rootfstype=ext4 .*init=.* own=1$/);
+  });
+
   test("keeps the keyboard controller that Ctrl-Alt-Del needs", () => {
     expect(bootArgumentsOf(launch())).toContain("i8042.dumbkbd");
     expect(bootArgumentsOf(launch())).not.toContain("i8042.nokbd");
