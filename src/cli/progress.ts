@@ -56,7 +56,10 @@ const redrawn = (terminal: Terminal, clock: () => number): Progress => {
   const timer = setInterval(draw, REDRAW_MS);
   return {
     on(subject, event) {
-      if (event.kind === "note") note = sanitize(event.text).replace(/\s+/g, " ").trim();
+      if (event.kind === "note" && event.isOutput) {
+        clear();
+        terminal.err(`${sanitize(event.text).trimEnd()}\n`);
+      } else if (event.kind === "note") note = sanitize(event.text).replace(/\s+/g, " ").trim();
       else if (event.phase === "begin" || event.phase === "undo") {
         // What was noted was about what went on before.
         note = "";
@@ -88,7 +91,7 @@ const plain = (terminal: Terminal, clock: () => number): Progress => {
     on(subject, event) {
       isLate ||= clock() - startedMs >= QUIET_MS;
       if (event.kind === "note") {
-        if (isLate) terminal.err(`${sanitize(event.text).trimEnd()}\n`);
+        if (isLate || event.isOutput) terminal.err(`${sanitize(event.text).trimEnd()}\n`);
         return;
       }
       if (event.phase !== "begin" && event.phase !== "undo") {

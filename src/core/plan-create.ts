@@ -41,7 +41,7 @@ export const defaultMemoryMiB = (hostMemoryMiB: number): number =>
 
 export const DEFAULT_DISK_MIB = 40 * GIB;
 
-const ROOT: GuestUser = { name: "root", uid: 0, gid: 0, home: "/root", shell: "/bin/bash" };
+export const ROOT: GuestUser = { name: "root", uid: 0, gid: 0, home: "/root", shell: "/bin/bash" };
 /** What Debian gives the first user that it makes. */
 const FIRST_ID = 1000;
 

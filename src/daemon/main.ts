@@ -24,6 +24,7 @@ import { createEventBus } from "./bus.ts";
 import { createClockKeeper } from "./clocks.ts";
 import { openConfig } from "./config-file.ts";
 import type { Context } from "./context.ts";
+import { recoverDerivations } from "./derive.ts";
 import { createDoctor } from "./doctor.ts";
 import { accessHandlers } from "./handlers/access.ts";
 import { dnsHandlers } from "./handlers/dns.ts";
@@ -172,6 +173,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
 
   await images.recover();
   await recover(context);
+  await recoverDerivations(context);
   keepSshConfig(context);
 
   const stopping = new AbortController();

@@ -11,7 +11,11 @@ import { emptyRuntime, type NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 
 /** Errors: vm.name_taken, image.*, bundle.*, vmm.unavailable, net.addresses_exhausted, ssh.*, host.memory_short, host.file_failed. */
-export const prepareCreate = async (context: Context, input: ParsedInput<"vm.create">, networkMode: NetworkMode) => {
+export const prepareCreate = async (
+  context: Context,
+  input: ParsedInput<"vm.create">,
+  options: { mode: NetworkMode; vmId?: string },
+) => {
   const { store, images, host, paths, config } = context;
   const records = store.vms.all();
   const names = new Set(records.map(({ spec }) => spec.name));
@@ -26,7 +30,7 @@ export const prepareCreate = async (context: Context, input: ParsedInput<"vm.cre
   ]);
   const slot = chooseSlot(records.flatMap(({ spec }) => spec.networks.map(({ slot }) => slot)));
   if (slot === null) throw fail("net.addresses_exhausted", { subnet: await context.subnet.choose() });
-  const vmId = context.randomHex(12);
+  const { mode: networkMode, vmId = context.randomHex(12) } = options;
   const given = await Promise.all(input.sshKey.map((key) => readKeys(context, key)));
   const own = defaults.sshKeys
     ? await Promise.all(defaults.sshKeys.map((key) => readKeys(context, key)))

@@ -5,16 +5,22 @@ import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
 import type { ImageContext } from "./images.ts";
+import { aliasesFor, enterImage, requireName } from "./keep.ts";
 import { keepKernel } from "./kernels.ts";
+import { provisionedOf, readScripts, type UserScript } from "./scripts.ts";
 
 const BUILD_TIMEOUT_MS = 30 * 60_000;
 /** Work files of mmdebstrap, the tree and the image, at the same time. */
 const NEEDED_MIB = 3000;
 const SUITE = "trixie";
-/** The one image that `debian`, the default of `vm.image`, means. */
-const DEFAULT_NAME = "debian-13";
 
-type BuildInput = { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean };
+type BuildInput = {
+  name: string;
+  mirror?: string | undefined;
+  package: readonly string[];
+  script: readonly string[];
+  replace: boolean;
+};
 
 /** What a build owns before it is kept; stored with the journal, so that a crash is undone by these names. */
 type BuildPlan = { version: 1; imageId: string; workDir: string; imageDir: string };
@@ -39,8 +45,8 @@ export const buildImage = async (
   caller: ImageCaller,
 ): Promise<ImageRecord> => {
   const { store, host, paths, clock } = context;
-  const existing = store.images.byName(input.name);
-  if (existing && existing.name === input.name && !input.replace) throw fail("image.name_taken", { name: input.name });
+  requireName(store, input);
+  const scripts = await readScripts(host.files, input.script);
   await requireArtifacts(context);
   await host.files.makeDir(paths.imagesDir);
   await host.files.makeDir(paths.kernelsDir);
@@ -56,9 +62,9 @@ export const buildImage = async (
   };
   let record: ImageRecord | null = null;
   const steps = stepsOf(context, plan, {
-    parts: (signal) => buildParts(context, plan, { input, caller, signal }),
+    parts: (signal) => buildParts(context, plan, { input, scripts, caller, signal }),
     keep: async () => {
-      record = await keepImage(context, plan, { input, existing });
+      record = await keepImage(context, plan, { input, scripts });
     },
   });
   const operation = store.journal.beginOperation({
@@ -121,7 +127,7 @@ export const undoImageOperations = async (context: ImageContext): Promise<void> 
 const buildParts = async (
   context: ImageContext,
   plan: BuildPlan,
-  build: { input: BuildInput; caller: ImageCaller; signal: AbortSignal },
+  build: { input: BuildInput; scripts: readonly UserScript[]; caller: ImageCaller; signal: AbortSignal },
 ): Promise<void> => {
   const { host, native } = context;
   const { input, caller } = build;
@@ -134,8 +140,16 @@ const buildParts = async (
     await host.files.writeAtomic(packages, `${input.package.join("\n")}\n`, 0o644);
     lists.push("--packages", packages);
   }
+  // Copies: what runs is what was hashed, whatever becomes of the user's file meanwhile.
+  for (const [index, { name, bytes }] of build.scripts.entries()) {
+    const path = `${plan.workDir}/script-${index}/${name}`;
+    await host.files.makeDir(`${plan.workDir}/script-${index}`);
+    await host.files.writeAtomic(path, bytes, 0o700);
+    lists.push("--script", path);
+  }
   const script = async (step: string, name: string, args: readonly string[]) => {
     const said: string[] = [];
+    let isTheirs = false;
     try {
       const { exitCode } = await host.processes.runCommand({
         argv: ["/bin/sh", `${native.imageScripts}/${name}`, ...args],
@@ -146,6 +160,9 @@ const buildParts = async (
           if (said.length > 12) said.shift();
           const note = /^step: (.*)/.exec(line)?.[1];
           if (note !== undefined) caller.emit({ kind: "note", text: note });
+          // What the user's scripts print is shown whole; mmdebstrap marks its own lines.
+          else if (isTheirs && !line.startsWith("I: ")) caller.emit({ kind: "note", text: line, isOutput: true });
+          if (note !== undefined) isTheirs = note.startsWith("run ");
         },
       });
       if (exitCode !== 0) throw fail("image.build_failed", { image: input.name, step, detail: said.join("\n") });
@@ -175,10 +192,10 @@ const buildParts = async (
 const keepImage = async (
   context: ImageContext,
   plan: BuildPlan,
-  build: { input: BuildInput; existing: ImageRecord | null },
+  build: { input: BuildInput; scripts: readonly UserScript[] },
 ): Promise<ImageRecord> => {
   const { store, host, native } = context;
-  const { input, existing } = build;
+  const { input } = build;
   const kernel = await keepKernel(context, `${plan.workDir}/kernel`);
   const packages = ((await host.files.read(`${plan.workDir}/packages.txt`)) ?? "").split("\n").filter(Boolean);
   const rootMiB = await host.files.sizeMiB(`${plan.workDir}/rootfs.ext4`);
@@ -189,7 +206,7 @@ const keepImage = async (
   const record: ImageRecord = {
     id: plan.imageId,
     name: input.name,
-    aliases: input.name === DEFAULT_NAME ? ["debian"] : [],
+    aliases: aliasesFor(input.name),
     dir: plan.imageDir,
     sizeMiB: rootMiB,
     usedMiB: await host.files.diskUsedMiB(plan.imageDir),
@@ -203,15 +220,11 @@ const keepImage = async (
         mirror: input.mirror ?? null,
         packages,
         scripts: await hashScripts(context, native.imageScripts),
+        provisioned: provisionedOf(build.scripts),
       },
     },
   };
-  store.transaction(() => {
-    // VMs made from the old one keep it under another name until they are gone.
-    if (existing && existing.name === input.name)
-      store.images.rename(existing.id, { name: `${existing.name}-${existing.id.slice(0, 6)}`, aliases: [] });
-    store.images.insert(record);
-  });
+  enterImage(store, record);
   await host.files.removeTree(plan.workDir);
   return record;
 };

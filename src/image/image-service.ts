@@ -5,9 +5,20 @@ import type { ImageRecord } from "../spec/records.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import type { KernelChoice } from "../spec/vm.ts";
 import type { KernelFiles } from "../vmm/driver.ts";
+import type { DerivedDisk } from "./derive.ts";
+import type { NameWish } from "./keep.ts";
 import type { GuestKernel } from "./own-kernel.ts";
 
 export type ImageCaller = { signal: AbortSignal; emit: (event: ProgressEvent) => void; requestedBy: string };
+
+export type BuildWish = {
+  name: string;
+  mirror?: string | undefined;
+  package: readonly string[];
+  script: readonly string[];
+  replace: boolean;
+  fresh: boolean;
+};
 
 export type ImageService = {
   /** The image a reference means: name, alias, id or unique prefix of it. Errors: image.not_found. */
@@ -21,16 +32,8 @@ export type ImageService = {
   /** The files of a kernel object. Errors: image.broken when one is gone. */
   kernelOf(kernelId: string, image: string): Promise<KernelFiles>;
   /** Whether the runtime bundle has what is wanted, so that nothing must be built. */
-  isReady(input: {
-    name: string;
-    mirror?: string | undefined;
-    package: readonly string[];
-    fresh: boolean;
-  }): Promise<boolean>;
-  build(
-    input: { name: string; mirror?: string | undefined; package: readonly string[]; replace: boolean; fresh: boolean },
-    caller: ImageCaller,
-  ): Promise<Output<"image.build">>;
+  isReady(input: Omit<BuildWish, "replace">): Promise<boolean>;
+  build(input: BuildWish, caller: ImageCaller): Promise<Output<"image.build">>;
   register(input: { name: string; path: string; kernelOf?: string | undefined }, caller: ImageCaller): Promise<Image>;
   list(): Promise<Image[]>;
   show(ref: string): Promise<Output<"image.show">>;
@@ -39,4 +42,12 @@ export type ImageService = {
   prune(options: { dryRun: boolean }): Promise<{ removed: string[]; freedMiB: number }>;
   /** Undoes builds and registrations that a crash interrupted; called once at daemon start. */
   recover(): Promise<void>;
+  /** Errors: image.name_taken. */
+  requireName(wish: NameWish): void;
+  /** Copies a VM's disk to where the image's will be; its record is entered by whoever wanted it. Errors: image.build_failed, image.without_helper, host.no_space. */
+  keepDisk(derived: DerivedDisk, signal: AbortSignal): Promise<ImageRecord>;
+  /** What `keepDisk` made or began to make is gone. */
+  dropDisk(imageId: string): Promise<void>;
+  enter(record: ImageRecord): void;
+  describe(record: ImageRecord): Promise<Output<"image.build">>;
 };

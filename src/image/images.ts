@@ -4,14 +4,17 @@ import { nearest } from "../core/resolve-vm.ts";
 import type { FilePort, Host } from "../host/host.ts";
 import type { NativePaths } from "../host/native.ts";
 import { fail } from "../spec/errors.ts";
-import type { Image, ImageOrigin, KernelForVms } from "../spec/image.ts";
+import type { Image, KernelForVms } from "../spec/image.ts";
 import type { ImageRecord, KernelRecord } from "../spec/records.ts";
 import type { KernelChoice } from "../spec/vm.ts";
 import type { Store } from "../store/store.ts";
 import type { KernelFiles } from "../vmm/driver.ts";
 import { buildImage, undoImageOperations } from "./build.ts";
+import { derivedDir, keepDisk } from "./derive.ts";
 import type { ImageService } from "./image-service.ts";
+import { enterImage, requireName } from "./keep.ts";
 import { parseKernelEnvironment } from "./kernels.ts";
+import { readOrigin } from "./origin.ts";
 import { type BundledKernel, createOwnKernel } from "./own-kernel.ts";
 import { takeReadyImage } from "./ready.ts";
 import { registerImage } from "./register.ts";
@@ -112,7 +115,11 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
   });
 
   const findReady = async (input: ReadyWish): Promise<string | null> => {
-    const isOrdinary = input.name === READY.name && input.mirror === undefined && input.package.length === 0;
+    const isOrdinary =
+      input.name === READY.name &&
+      input.mirror === undefined &&
+      input.package.length === 0 &&
+      input.script.length === 0;
     return isOrdinary && !input.fresh ? ((await context.readyImage?.()) ?? null) : null;
   };
 
@@ -158,7 +165,16 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
     list: () => Promise.all(store.images.all().map(view)),
     show: async (ref) => {
       const image = resolve(ref);
-      return { ...(await view(image)), made: originOf(image), newVms: await newVms(image) };
+      const record = store.kernels.get(image.kernelId);
+      const text = record && (await host.files.read(`${record.dir}/kernel.env`));
+      const kernel = record && { record, environment: parseKernelEnvironment(text ?? "") };
+      return {
+        ...(await view(image)),
+        made: readOrigin(image, kernel),
+        rootPath: rootPathOf(image),
+        kernelDir: record?.dir ?? null,
+        newVms: await newVms(image),
+      };
     },
     remove: async (ref) => {
       const image = resolve(ref);
@@ -174,17 +190,13 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       return prune(context, { ...options, kernelInUse: ownKernel.currentId() });
     },
     recover: () => undoImageOperations(context),
+    requireName: (wish) => requireName(store, wish),
+    keepDisk: (derived, signal) => keepDisk(context, derived, signal),
+    dropDisk: (imageId) => host.files.removeTree(derivedDir(context, imageId)),
+    enter: (record) => enterImage(store, record),
+    describe: async (record) => ({ ...(await view(record)), newVms: await newVms(record) }),
   };
 };
-
-const originOf = ({ origin }: ImageRecord): ImageOrigin => ({
-  how: origin.how,
-  suite: (origin.details.suite as string | undefined) ?? null,
-  mirror: (origin.details.mirror as string | undefined) ?? null,
-  packages: (origin.details.packages as string[] | undefined) ?? [],
-  scripts: (origin.details.scripts as Record<string, string> | undefined) ?? {},
-  source: (origin.details.source as string | undefined) ?? null,
-});
 
 /** Kernels that no VM pins and no image names, and directories that no record owns. */
 const prune = async (context: ImageContext, options: { dryRun: boolean; kernelInUse: string | null }) => {

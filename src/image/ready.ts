@@ -5,6 +5,7 @@ import { describeUnknown, fail } from "../spec/errors.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
 import type { ImageContext } from "./images.ts";
+import { enterImage, requireName } from "./keep.ts";
 import { keepKernel } from "./kernels.ts";
 
 const UNPACK_TIMEOUT_MS = 10 * 60_000;
@@ -26,9 +27,7 @@ export const takeReadyImage = async (
 ): Promise<ImageRecord> => {
   const { store, host, paths, clock } = context;
   const { name, archive } = input;
-  const existing = store.images.byName(name);
-  const isTaken = existing?.name === name;
-  if (isTaken && !input.replace) throw fail("image.name_taken", { name });
+  requireName(store, input);
   await host.files.makeDir(paths.imagesDir);
   await host.files.makeDir(paths.kernelsDir);
   const freeMiB = await host.files.freeMiB(paths.imagesDir);
@@ -64,12 +63,7 @@ export const takeReadyImage = async (
       createdAt: context.now().toISOString(),
       origin: { how: "built", details: { ...made.details, source: archive } },
     };
-    store.transaction(() => {
-      // VMs made from the old one keep it under another name until they are gone.
-      if (existing && isTaken)
-        store.images.rename(existing.id, { name: `${name}-${existing.id.slice(0, 6)}`, aliases: [] });
-      store.images.insert(record);
-    });
+    enterImage(store, record);
     await host.files.removeTree(plan.workDir);
   };
   const operation = store.journal.beginOperation({

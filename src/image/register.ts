@@ -4,8 +4,8 @@ import { describeUnknown, fail } from "../spec/errors.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
 import type { ImageContext } from "./images.ts";
+import { inspectRoot } from "./inspect.ts";
 
-const DEBUGFS_TIMEOUT_MS = 20_000;
 /** ext4's s_magic lies 56 bytes into the superblock, which begins at byte 1024 (kernel: Documentation/filesystems/ext4). */
 const EXT4_MAGIC = { offset: 1024 + 56, bytes: [0x53, 0xef] };
 
@@ -17,7 +17,8 @@ export const registerImage = async (
   const { store, host, paths, clock } = context;
   if (store.images.byName(input.name)) throw fail("image.name_taken", { name: input.name });
   const sizeMiB = await checkRoot(context, input.path);
-  const helperVersion = await readHelper(context, input.path, input.name);
+  const { helperVersion, packages } = await inspectRoot(host, input.path);
+  if (helperVersion === null) throw fail("image.without_helper", { image: input.name });
   await host.files.makeDir(paths.imagesDir);
   const imageId = context.randomHex(12);
   const imageDir = `${paths.imagesDir}/${imageId}`;
@@ -32,7 +33,7 @@ export const registerImage = async (
     kernelId: input.kernelId,
     helperVersion,
     createdAt: context.now().toISOString(),
-    origin: { how: "registered", details: { source: input.path } },
+    origin: { how: "registered", details: { source: input.path, packages } },
   });
   const operation = store.journal.beginOperation({
     kind: "image.register",
@@ -88,21 +89,4 @@ const checkRoot = async ({ host }: ImageContext, path: string): Promise<number> 
   if (head[0] !== EXT4_MAGIC.bytes[0] || head[1] !== EXT4_MAGIC.bytes[1])
     throw notARoot(path, "it does not begin with an ext4 superblock");
   return sizeMiB;
-};
-
-/** Looks into the file system with debugfs, which neither mounts nor writes. */
-const readHelper = async ({ host }: ImageContext, path: string, image: string): Promise<string> => {
-  const { stdout } = await host.processes.runCommand({
-    argv: ["/sbin/debugfs", "-c", "-R", "ls -p /usr/lib/banger", path],
-    timeoutMs: DEBUGFS_TIMEOUT_MS,
-    package: "e2fsprogs",
-  });
-  const names = stdout.split("\n").map((line) => line.split("/")[5]);
-  if (!names.includes("init") || !names.includes("banger-vsock-pingd")) throw fail("image.without_helper", { image });
-  const version = await host.processes.runCommand({
-    argv: ["/sbin/debugfs", "-c", "-R", "cat /usr/lib/banger/version", path],
-    timeoutMs: DEBUGFS_TIMEOUT_MS,
-    package: "e2fsprogs",
-  });
-  return version.stdout.trim().slice(0, 64) || "unknown";
 };

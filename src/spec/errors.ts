@@ -289,6 +289,11 @@ export const errors = {
     message: ({ image, step, detail }) => `Building image ${image} failed at ${step}: ${detail}`,
     fix: () => "mend the cause and run the same command again; nothing was left behind",
   }),
+  "image.script_failed": entry<{ image: string; script: string; exitCode: number; detail: string }>({
+    message: ({ image, script, exitCode, detail }) =>
+      `Image ${image} was not made: ${script} ended with ${exitCode} in the temporary VM.${detail ? ` Its last words: ${detail}` : ""}`,
+    fix: ({ script }) => `mend ${script} and run the same command again; nothing was left behind`,
+  }),
   "image.tools_missing": entry<{ commands: readonly string[]; packages: readonly string[] }>({
     message: ({ commands }) => `Building an image needs what is not installed here: ${list(commands)}.`,
     fix: ({ packages }) => `sudo apt-get install ${packages.join(" ")}`,

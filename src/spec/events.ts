@@ -12,8 +12,8 @@ export const StepEvent = z.object({
 });
 export type StepEvent = z.infer<typeof StepEvent>;
 
-/** A line of live output or a note while something long runs (image builds). */
-export const NoteEvent = z.object({ kind: z.literal("note"), text: z.string() });
+/** A note while something long runs (image builds), or a line that a program of the user's printed, which is shown whole. */
+export const NoteEvent = z.object({ kind: z.literal("note"), text: z.string(), isOutput: z.boolean().optional() });
 export type NoteEvent = z.infer<typeof NoteEvent>;
 
 export const ProgressEvent = z.discriminatedUnion("kind", [StepEvent, NoteEvent]);

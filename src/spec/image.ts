@@ -32,7 +32,17 @@ export const ImageOrigin = z.object({
   suite: z.string().nullable(),
   mirror: z.string().nullable(),
   packages: z.array(z.string()).describe("name=version"),
-  scripts: z.record(z.string(), z.string()).describe("path → sha256"),
+  scripts: z.record(z.string(), z.string()).describe("banger's own scripts: path → sha256"),
   source: z.string().nullable(),
+  base: z
+    .object({ id: z.string(), name: z.string() })
+    .nullable()
+    .describe("the image it was made from, by the name that one had then"),
+  provisioned: z
+    .array(z.object({ script: z.string(), sha256: z.string() }))
+    .describe("the user's own scripts that ran in it, in their order, those of its base first"),
+  kernel: z
+    .object({ id: z.string(), release: z.string(), package: z.string().nullable(), version: z.string().nullable() })
+    .nullable(),
 });
 export type ImageOrigin = z.infer<typeof ImageOrigin>;

@@ -6,6 +6,7 @@ import { createEventBus } from "../../src/daemon/bus.ts";
 import { createClockKeeper } from "../../src/daemon/clocks.ts";
 import { openConfig } from "../../src/daemon/config-file.ts";
 import type { Context } from "../../src/daemon/context.ts";
+import { recoverDerivations } from "../../src/daemon/derive.ts";
 import { accessHandlers } from "../../src/daemon/handlers/access.ts";
 import { portHandlers } from "../../src/daemon/handlers/ports.ts";
 import { vmHandlers } from "../../src/daemon/handlers/vm.ts";
@@ -222,6 +223,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
   };
   const context: Context = { ...parts, ports: createPortKeeper(parts) };
   await recover(context);
+  await recoverDerivations(context);
   return {
     context,
     hooks,

@@ -1,5 +1,6 @@
 // The guest helper of a modelled VM: speaks the guest channel on a real unix socket, as docs/guest.md §2 has it.
 import { rmSync } from "node:fs";
+import { EXEC } from "../../src/spec/guest/exec.ts";
 import { parseFields, renderFields } from "../../src/spec/guest/fields.ts";
 import {
   createFrameReader,
@@ -8,14 +9,20 @@ import {
   renderFrame,
   renderSync,
 } from "../../src/spec/guest/frames.ts";
+import { createMessageReader, type MessageReader, renderMessage } from "../../src/spec/guest/messages.ts";
 import { FRAME, SYNC_BYTES, SYNC_MAGIC } from "../../src/spec/guest/protocol.ts";
 
 export type GuestEvents = {
   /** What the guest answers to a request to go down; null: nothing at all. */
   askedToShutDown(how: "poweroff" | "reboot"): { ok: boolean } | null;
+  /** What a command comes to; its input is read to the end first. */
+  runs(argv: readonly string[], input: string): { exitCode: number; output: string };
 };
 
-type Peer = { reader: FrameReader | null; held: Buffer };
+type Peer = { reader: FrameReader | null; held: Buffer; commands: Map<number, Command> };
+
+/** A stream of kind `exec`. */
+type Command = { argv: string[]; input: Buffer[]; messages: MessageReader };
 
 export type FakeGuest = {
   /** From now on it answers; a guest that never gets there stays silent. */
@@ -39,7 +46,7 @@ export const createFakeGuest = (path: string, events: GuestEvents): FakeGuest =>
   };
 
   const welcome = (socket: Bun.Socket<Peer>) => {
-    const hello = renderFields({ protocol: "1", version: "fake", abilities: "ping,shutdown" });
+    const hello = renderFields({ protocol: "1", version: "fake", abilities: "ping,shutdown,exec" });
     send(socket, FRAME.hello, hello);
     send(socket, FRAME.ready, renderFields({ boot_id: bootId ?? "", uptime_ns: "1000000", sshd: "early" }));
   };
@@ -57,7 +64,32 @@ export const createFakeGuest = (path: string, events: GuestEvents): FakeGuest =>
       const reply = events.askedToShutDown(how);
       if (reply) send(socket, FRAME.shutdownAck, renderFields(reply.ok ? { ok: "1" } : { error: "no" }));
     }
+    if (frame.type === FRAME.open) openCommand(socket, frame);
+    if (frame.type === FRAME.data) feedCommand(socket, frame);
+    if (frame.type === FRAME.close) socket.data.commands.delete(frame.stream);
     return true;
+  };
+
+  const openCommand = (socket: Bun.Socket<Peer>, { stream, payload }: Frame) => {
+    const parsed = parseFields(payload);
+    const fields = parsed.ok ? parsed.fields : {};
+    const argv = Object.keys(fields).flatMap((key) => (key.startsWith("arg.") ? (fields[key] ?? []) : []));
+    socket.data.commands.set(stream, { argv, input: [], messages: createMessageReader() });
+  };
+
+  /** Runs when its input has ended. */
+  const feedCommand = (socket: Bun.Socket<Peer>, { stream, payload }: Frame) => {
+    const command = socket.data.commands.get(stream);
+    for (const { tag, bytes } of command?.messages.push(payload) ?? []) {
+      if (tag === EXEC.stdin) command?.input.push(Buffer.from(bytes));
+      if (tag !== EXEC.stdinEnd || !command) continue;
+      const { exitCode, output } = events.runs(command.argv, Buffer.concat(command.input).toString());
+      const say = (type: number, said: Uint8Array = new Uint8Array(0)) =>
+        socket.write(renderFrame({ type, stream, payload: said }));
+      say(FRAME.data, renderMessage(EXEC.stdout, Buffer.from(output)));
+      say(FRAME.data, renderMessage(EXEC.exit, Uint8Array.of(exitCode)));
+      say(FRAME.close);
+    }
   };
 
   /** Everything before a SYNC is what an earlier host left; the answer carries its nonce. */
@@ -66,7 +98,7 @@ export const createFakeGuest = (path: string, events: GuestEvents): FakeGuest =>
     if (at < 0 || socket.data.held.length < at + SYNC_BYTES) return;
     const rest = socket.data.held.subarray(at + SYNC_BYTES);
     socket.write(renderSync(socket.data.held.subarray(at + SYNC_MAGIC.length, at + SYNC_BYTES)));
-    socket.data = { reader: createFrameReader(), held: Buffer.alloc(0) };
+    socket.data = { reader: createFrameReader(), held: Buffer.alloc(0), commands: new Map() };
     welcome(socket);
     read(socket, rest);
   };
@@ -86,7 +118,7 @@ export const createFakeGuest = (path: string, events: GuestEvents): FakeGuest =>
     unix: path,
     socket: {
       open(socket) {
-        socket.data = { reader: null, held: Buffer.alloc(0) };
+        socket.data = { reader: null, held: Buffer.alloc(0), commands: new Map() };
         sockets.add(socket);
       },
       data: (socket, bytes) => read(socket, bytes),

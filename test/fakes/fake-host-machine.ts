@@ -13,9 +13,14 @@ export type Behaviour = {
   /** Asked by the power button. */
   button: "obeys" | "ignores";
   term: "ends" | "ignores";
+  /** A command over the guest channel. */
+  exec: (argv: readonly string[], input: string) => { exitCode: number; output: string };
 };
 
-export const wellBehaved: Behaviour = { launch: "runs", boot: "ready", agent: "obeys", button: "obeys", term: "ends" };
+export const wellBehaved: Behaviour = {
+  ...{ launch: "runs", boot: "ready", agent: "obeys", button: "obeys", term: "ends" },
+  exec: () => ({ exitCode: 0, output: "" }),
+};
 
 /** The items of a rendered shim plan that the model needs. */
 export type FakePlan = {
@@ -134,6 +139,7 @@ export const createFakeMachine = (options: { plan: FakePlan; behaviour: Behaviou
         setTimeout(() => leave(how), 1);
         return { ok: true };
       },
+      runs: behaviour.exec,
     });
   };
 

@@ -1142,7 +1142,7 @@ export const generatedCommands: readonly CommandData[] = [
     aliases: [],
     summary: "Build an image of Debian with the guest helper in it",
     description:
-      "Needs mmdebstrap, and no root where the host allows user namespaces; where the runtime bundle has the default image ready, that is unpacked instead. A build that fails or is interrupted leaves nothing.",
+      "Needs mmdebstrap, and no root where the host allows user namespaces; where the runtime bundle has the default image ready, that is unpacked instead. With --from it is made out of an image that is there: a temporary VM named banger-build-… boots from it, the scripts run in it as root, one after the other, and its disk is the new image. A build that fails or is interrupted leaves nothing.",
     examples: [
       {
         command: "banger image build",
@@ -1151,6 +1151,10 @@ export const generatedCommands: readonly CommandData[] = [
       {
         command: "banger image build --package git --package build-essential dev",
         shows: "one with more in it",
+      },
+      {
+        command: "banger image build --from debian --script ./tools.sh --script ./team.sh dev",
+        shows: "one out of another, by scripts that run in a temporary VM",
       },
     ],
     flags: [
@@ -1167,6 +1171,21 @@ export const generatedCommands: readonly CommandData[] = [
         description: "package to put in besides the default ones",
         isRequired: false,
         placeholder: "PACKAGE",
+      },
+      {
+        field: "from",
+        kind: "text",
+        description: "image to start from, in a temporary VM, instead of from packages",
+        isRequired: false,
+        placeholder: "FROM",
+      },
+      {
+        field: "script",
+        kind: "list",
+        description: "script to run in it as root; the first that fails ends the build",
+        isRequired: false,
+        path: "file",
+        placeholder: "FILE",
       },
       {
         field: "replace",

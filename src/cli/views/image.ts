@@ -1,11 +1,14 @@
 // How people see images.
-import type { KernelForVms } from "../../spec/image.ts";
+import type { ImageOrigin, KernelForVms } from "../../spec/image.ts";
 import { formatAgo, formatMiB } from "../format.ts";
 import { renderFacts, renderTable } from "../table.ts";
 import type { ImageMethod, ViewsOf } from "./views.ts";
 
 /** The kernel of new VMs, and what the other would bring. */
 const spellKernel = ({ release, hint }: KernelForVms): string => `${release}: ${hint}`;
+
+const packageOf = (kernel: ImageOrigin["kernel"]): string =>
+  kernel?.package ? `, ${[kernel.package, kernel.version].filter(Boolean).join(" ")}` : "";
 
 export const imageViews: ViewsOf<ImageMethod> = {
   "image.build": (image) =>
@@ -36,8 +39,9 @@ export const imageViews: ViewsOf<ImageMethod> = {
         ["Id", image.id],
         ["Aliases", image.aliases.join(" ")],
         ["Size", `${formatMiB(image.sizeMiB)}, ${formatMiB(image.usedMiB)} of it on disk`],
-        ["Kernel", `${image.kernelRelease} (${image.kernel})`],
+        ["Kernel", [`${image.kernelRelease} (${image.kernel})`, packageOf(image.made.kernel)].join("")],
         ["New VMs get", spellKernel(image.newVms)],
+        ["Files", image.rootPath],
         ["Helper", image.helperVersion],
         ["Used by", image.usedBy.join(" ")],
         ["Created", `${formatAgo(image.createdAt, nowMs)}  ${paint.faint(image.createdAt)}`],
@@ -47,6 +51,11 @@ export const imageViews: ViewsOf<ImageMethod> = {
         ["Source", image.made.source],
         ["Packages", image.made.packages.length > 0 ? `${image.made.packages.length}; --json lists them` : null],
         ["Scripts", Object.keys(image.made.scripts).join(" ")],
+        ["From", image.made.base && `${image.made.base.name} (${image.made.base.id})`],
+        ...image.made.provisioned.map(({ script, sha256 }): [string, string] => [
+          "Ran",
+          `${script}  ${paint.faint(`sha256 ${sha256}`)}`,
+        ]),
       ],
       paint,
     ),

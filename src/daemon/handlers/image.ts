@@ -1,6 +1,8 @@
 // The methods on images: the feature does the work, and every change is announced.
-import type { Handlers } from "../../spec/rpc/contract.ts";
+import { fail } from "../../spec/errors.ts";
+import type { Call, Handlers, Output, ParsedInput } from "../../spec/rpc/contract.ts";
 import type { Context } from "../context.ts";
+import { deriveImage } from "../derive.ts";
 
 type ImageHandlers = Pick<
   Handlers,
@@ -12,12 +14,18 @@ const LOCK = "images";
 
 export const imageHandlers = (context: Context): ImageHandlers => {
   const { images, locks, bus, doctor } = context;
+
+  const build = async (input: ParsedInput<"image.build">, call: Call<"image.build">): Promise<Output<"image.build">> => {
+    if (input.from !== undefined) return deriveImage(context, requireDerivable({ ...input, from: input.from }), call);
+    // What is ready in the runtime bundle needs none of the programs that build an image.
+    if (!(await images.isReady(input))) await doctor.preflight(["image.build"]);
+    return images.build(input, call);
+  };
+
   return {
     "image.build": (input, call) =>
       locks.run(LOCK, async () => {
-        // What is ready in the runtime bundle needs none of the programs that build an image.
-        if (!(await images.isReady(input))) await doctor.preflight(["image.build"]);
-        const image = await images.build(input, call);
+        const image = await build(input, call);
         bus.publish({ type: "image.added", image: image.name, id: image.id });
         return image;
       }),
@@ -37,4 +45,16 @@ export const imageHandlers = (context: Context): ImageHandlers => {
       }),
     "image.prune": (input) => locks.run(LOCK, () => images.prune(input)),
   };
+};
+
+/** What is said about packages is for a build from packages: in a VM a script installs them. */
+const requireDerivable = <Input extends ParsedInput<"image.build">>(input: Input): Input => {
+  const misplaced = [
+    input.package.length > 0 ? "package" : null,
+    input.mirror === undefined ? null : "mirror",
+    input.fresh ? "fresh" : null,
+  ].filter((field) => field !== null);
+  if (misplaced.length === 0) return input;
+  const message = "goes with a build from packages; with --from, a --script installs what is wanted";
+  throw fail("input.invalid", { issues: misplaced.map((path) => ({ path, message })), method: "image.build" });
 };

@@ -88,7 +88,7 @@ export const vmHandlers = (context: Context): VmHandlers => {
       await context.doctor.preflight(input.start ? ["vm.create", "vm.start"] : ["vm.create"], { mode });
       // Names and slots are chosen under one lock, so that two creations never choose the same.
       const made = await context.locks.run("create", async () => {
-        const prepared = await prepareCreate(context, input, mode);
+        const prepared = await prepareCreate(context, input, { mode });
         await createVm(context, prepared, call);
         return prepared.record;
       });

@@ -11,7 +11,9 @@ export const imageMethods = {
   "image.build": method({
     summary: "Build an image of Debian with the guest helper in it",
     description:
-      "Needs mmdebstrap, and no root where the host allows user namespaces; where the runtime bundle has the default image ready, that is unpacked instead. A build that fails or is interrupted leaves nothing.",
+      "Needs mmdebstrap, and no root where the host allows user namespaces; where the runtime bundle has the default image ready, that is unpacked instead. " +
+      "With --from it is made out of an image that is there: a temporary VM named banger-build-… boots from it, the scripts run in it as root, one after the other, and its disk is the new image. " +
+      "A build that fails or is interrupted leaves nothing.",
     input: z.object({
       name: ImageName.default("debian-13").describe("name of the image"),
       mirror: z
@@ -22,6 +24,13 @@ export const imageMethods = {
         .array(z.string().regex(/^[a-z0-9][a-z0-9.+-]+$/, "that is no Debian package name"))
         .default([])
         .describe("package to put in besides the default ones"),
+      from: ImageRef.optional().describe("image to start from, in a temporary VM, instead of from packages"),
+      script: z
+        .array(z.string())
+        .max(100)
+        .default([])
+        .describe("script to run in it as root; the first that fails ends the build")
+        .meta({ path: "file" }),
       replace: z.boolean().default(false).describe("build it anew when it exists; VMs keep what they have"),
       fresh: z.boolean().default(false).describe("build it from packages even where the bundle has it ready"),
     }),
@@ -32,10 +41,18 @@ export const imageMethods = {
       "image.no_user_namespace",
       "image.name_taken",
       "image.build_failed",
+      "image.script_failed",
+      "image.not_found",
+      "image.broken",
+      "image.without_helper",
+      "guest.too_old",
       "host.command_missing",
+      "host.file_failed",
       "host.no_space",
       "bundle.missing",
+      "input.invalid",
       "operation.cancelled",
+      "operation.timeout",
     ],
     positional: ["name"],
     onDisconnect: "cancel",
@@ -44,6 +61,10 @@ export const imageMethods = {
       examples: [
         { command: "banger image build", shows: "make the default image, debian-13" },
         { command: "banger image build --package git --package build-essential dev", shows: "one with more in it" },
+        {
+          command: "banger image build --from debian --script ./tools.sh --script ./team.sh dev",
+          shows: "one out of another, by scripts that run in a temporary VM",
+        },
       ],
     },
   }),
@@ -78,7 +99,14 @@ export const imageMethods = {
   "image.show": method({
     summary: "Show an image and how it was made",
     input: z.object({ image }),
-    output: Image.extend({ made: ImageOrigin, newVms: KernelForVms }),
+    output: Image.extend({
+      made: ImageOrigin,
+      newVms: KernelForVms,
+      rootPath: z
+        .string()
+        .describe("its root file system on this host; VMs are cloned from it, so nothing may change it"),
+      kernelDir: z.string().nullable().describe("directory of its kernel object"),
+    }),
     errors: ["image.not_found"],
     positional: ["image"],
     command: {
