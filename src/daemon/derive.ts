@@ -17,6 +17,11 @@ const KIND = "image.derive";
 export const BUILD_LABEL = "banger/build";
 const HELPER_TIMEOUT_MS = 10_000;
 const UP_TIMEOUT_MS = 300_000;
+/**
+ * What a boot still does would be done beside the scripts. The helper is there before systemd, which then cannot be asked yet; how
+ * the boot ends (`degraded`, say) is not the scripts' matter.
+ */
+const UNTIL_UP = `until systemctl is-system-running --wait 2>/dev/null | grep -Eqx 'running|degraded|maintenance'; do sleep 0.2; done`;
 const SCRIPT_TIMEOUT_MS = 2 * 60 * 60_000;
 const TIDY_TIMEOUT_MS = 300_000;
 const TIDY = "tidy-root.sh";
@@ -188,9 +193,7 @@ const provision = async (context: Context, plan: DerivePlan, derivation: Derivat
   const { abilities, version } = await channel.ready({ timeoutMs: HELPER_TIMEOUT_MS, signal });
   if (!abilities.includes("exec")) throw fail("guest.too_old", { vm, ability: "exec", version });
   made.helperVersion = version;
-  // What a boot still does would be done beside the scripts; how it ended (`degraded`, say) is not their matter.
-  const wait = ["/usr/bin/systemctl", "is-system-running", "--wait"];
-  await inGuest(context, plan, signal, { argv: wait, timeoutMs: UP_TIMEOUT_MS });
+  await inGuest(context, plan, signal, { argv: ["/bin/sh", "-c", UNTIL_UP], timeoutMs: UP_TIMEOUT_MS });
   for (const [index, script] of scripts.entries()) {
     const place = scripts.length > 1 ? ` (${index + 1} of ${scripts.length})` : "";
     call.emit({ kind: "note", text: `run ${script.name}${place}`, isOutput: true });

@@ -14,7 +14,7 @@ const GUEST_MTU = 1500;
 /** vsock context ids 0 to 2 are taken; a slot is unique within an instance, and the socket's path within the host. */
 const cidOf = (slot: number): number => slot + 1000;
 
-/** Errors: vmm.unavailable, vmm.jail_unusable, image.broken, root.unavailable, net.subnet_exhausted, net.subnet_taken: all before any effect. */
+/** Errors: image.without_helper, vmm.unavailable, vmm.jail_unusable, image.broken, root.unavailable, net.subnet_exhausted, net.subnet_taken: all before any effect. */
 export const gatherStart = async (
   context: Context,
   record: VmRecord,
@@ -24,6 +24,9 @@ export const gatherStart = async (
   const { spec } = record;
   const link = spec.networks[0];
   if (!link) throw fail("internal.bug", { detail: `${spec.name} has no network` });
+  // An image of long ago may have none; one that is gone had it when this VM was made.
+  if (context.store.images.get(spec.imageId)?.helperVersion === null)
+    throw fail("image.without_helper", { image: spec.imageName });
   const [chosen, facts, kernel, subnet, loopback] = await Promise.all([
     context.chooseVmm(spec.vmm),
     host.facts(),

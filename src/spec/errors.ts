@@ -283,7 +283,7 @@ export const errors = {
   "image.without_helper": entry<{ image: string }>({
     message: ({ image }) =>
       `Image ${image} does not carry the guest helper, so its VMs could never report that they are ready.`,
-    fix: () => "build it with images/customize.sh, which puts the helper in",
+    fix: () => "banger image build --replace   # or build it with images/customize.sh: both put the helper in",
   }),
   "image.build_failed": entry<{ image: string; step: string; detail: string }>({
     message: ({ image, step, detail }) => `Building image ${image} failed at ${step}: ${detail}`,

@@ -9,7 +9,7 @@ import type { ProgressEvent } from "../../src/spec/events.ts";
 import { contract } from "../../src/spec/rpc/contract.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
 import type { Behaviour } from "../fakes/fake-host-machine.ts";
-import { type Daemon, IMAGE_ID, makeWorld, startDaemon } from "./harness.ts";
+import { createInput, type Daemon, IMAGE_ID, makeWorld, startDaemon } from "./harness.ts";
 
 const worlds: FakeWorld[] = [];
 const daemons: Daemon[] = [];
@@ -250,4 +250,25 @@ describe("an image out of another, disturbed at each step", async () => {
       stage.daemon.hooks.onBegin = undefined;
       await expectNothing(stage);
     });
+});
+
+test("a VM of an image without the guest helper is refused before anything is made for it, with the repair", async () => {
+  const { world, daemon } = await begin();
+  await daemon.vm["vm.create"](createInput("web"), daemon.call());
+  const { images } = daemon.context.store;
+  const image = daemon.context.images.resolve("debian");
+  images.remove(image.id);
+  images.insert({ ...image, helperVersion: null });
+  const { id } = await daemon.vm["vm.show"]({ vm: "web" }, daemon.call());
+  const refused = [
+    daemon.vm["vm.start"]({ vm: "web", wait: true }, daemon.call()),
+    daemon.vm["vm.create"](createInput("db"), daemon.call()),
+    build({ world, daemon, scripts: [] }),
+  ];
+  for (const refusal of refused)
+    expect(await settled(refusal)).toMatchObject({
+      code: "image.without_helper",
+      fix: expect.stringContaining("banger image build --replace"),
+    });
+  expect(world.leftovers({ keptVms: [id] })).toEqual([]);
 });
