@@ -1,6 +1,15 @@
 // The shell tooling for images: clean under shellcheck, and gone without a trace when it fails or is interrupted.
 import { expect, test } from "bun:test";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -22,8 +31,9 @@ function scene(): { directory: string; helpers: string; argv: (mirror: string) =
   const directory = mkdtempSync(join(tmpdir(), "bgr-image-"));
   chmodSync(directory, 0o755);
   const helpers = mkdtempSync(join(tmpdir(), "bgr-helpers-"));
-  // Never run here: the build ends before it would be.
-  writeFileSync(join(helpers, "banger-init"), "#!/bin/sh\n", { mode: 0o755 });
+  // None boots here: the build ends before it would.
+  for (const name of ["banger-init", "banger-vsock-pingd"])
+    writeFileSync(join(helpers, name), "#!/bin/sh\n", { mode: 0o755 });
   const argv = (mirror: string) => [
     join(repository, "images/customize.sh"),
     ...["--output", join(directory, "rootfs.ext4"), "--manifest", join(directory, "packages.txt")],
@@ -90,12 +100,82 @@ test.skipIf(!hasBuilder)(
   60_000,
 );
 
-test("a build without the first-stage init says how to make it", () => {
+for (const [name, source] of [
+  ["banger-init", "init"],
+  ["banger-vsock-pingd", "pingd"],
+] as const)
+  test(`a build without ${name} is refused, and is told how to make it`, () => {
+    const { directory, helpers, argv } = scene();
+    rmSync(join(helpers, name));
+    const run = Bun.spawnSync(argv("http://127.0.0.1:9/debian"));
+    expect(run.exitCode).toBe(1);
+    expect(run.stderr.toString()).toBe(
+      `error: ${helpers}/${name} is missing: run guest/${source}/build.sh ${helpers}\n`,
+    );
+    expect(readdirSync(directory)).toEqual([]);
+    rmSync(directory, { recursive: true });
+    rmSync(helpers, { recursive: true });
+  });
+
+test("what cannot be put into a root is refused before anything is downloaded", () => {
   const { directory, helpers, argv } = scene();
-  rmSync(join(helpers, "banger-init"));
-  const run = Bun.spawnSync(argv("http://127.0.0.1:9/debian"));
-  expect(run.exitCode).toBe(1);
-  expect(run.stderr.toString()).toBe(`error: ${helpers}/banger-init is missing: run guest/init/build.sh ${helpers}\n`);
+  const file = join(directory, "a file");
+  writeFileSync(file, "x");
+  const refused: [string[], string][] = [
+    [["--package", "git; reboot"], "that is no Debian package name"],
+    [["--file", file], "--file wants SRC:DST with an absolute DST"],
+    [["--file", `${file}:etc/motd`], "--file wants SRC:DST with an absolute DST"],
+    [["--file", `${file}:/etc/../../outside`], "--file wants a DST without . and .."],
+    [["--file", `${file}.not:/etc/motd`], "is missing"],
+    [["--file", `${file}:/etc/motd`, "--script", `${file}.sh`], "is missing"],
+  ];
+  for (const [more, message] of refused) {
+    const run = Bun.spawnSync([...argv("http://127.0.0.1:9/debian"), ...more]);
+    expect({ more, code: run.exitCode, said: run.stderr.toString() }).toEqual({
+      ...{ more, code: 1 },
+      said: expect.stringContaining(message),
+    });
+  }
+  expect(readdirSync(directory)).toEqual(["a file"]);
   rmSync(directory, { recursive: true });
   rmSync(helpers, { recursive: true });
 });
+
+for (const name of ["customize.sh", "interactive.sh"])
+  test(`${name} --help has an example on its output, and a wrong option shows it as an error`, () => {
+    const script = join(repository, "images", name);
+    const help = Bun.spawnSync([script, "--help"]);
+    expect([help.exitCode, help.stderr.toString()]).toEqual([0, ""]);
+    expect(help.stdout.toString()).toMatch(/^example: [\s\S]*banger image register /m);
+    const wrong = Bun.spawnSync([script, "--no-such-option"]);
+    expect([wrong.exitCode, wrong.stdout.toString()]).toEqual([2, ""]);
+    expect(wrong.stderr.toString()).toBe(help.stdout.toString());
+  });
+
+const hasQemu = Bun.which("qemu-system-x86_64") !== null && Bun.which("ssh") !== null;
+test.skipIf(!hasQemu)(
+  "a shell is not opened in a root without the guest helper, nor without a kernel (skipped without QEMU)",
+  () => {
+    const { directory, helpers } = scene();
+    const bare = join(directory, "bare.ext4");
+    Bun.spawnSync(["/sbin/mkfs.ext4", "-q", "-F", bare, "8M"]);
+    const kernel = join(directory, "kernel");
+    mkdirSync(kernel);
+    const script = join(repository, "images/interactive.sh");
+    const argv = [script, "--from", bare, "--kernel", kernel, "--output", join(directory, "out.ext4")];
+    const without = Bun.spawnSync(argv);
+    expect([without.exitCode, without.stderr.toString()]).toEqual([
+      1,
+      `error: ${kernel} holds no kernel: make one with ${repository}/images/debian-kernel.sh\n`,
+    ]);
+    writeFileSync(join(kernel, "vmlinux"), "no kernel");
+    const refused = Bun.spawnSync(argv);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stderr.toString()).toMatch(
+      /^error: \S+bare\.ext4 does not carry the guest helper: build it with \S+customize\.sh/,
+    );
+    expect(readdirSync(directory).sort()).toEqual(["bare.ext4", "kernel"]);
+    rmSync(directory, { recursive: true });
+    rmSync(helpers, { recursive: true });
+  },
+);
