@@ -15,7 +15,10 @@ const LOCK = "images";
 export const imageHandlers = (context: Context): ImageHandlers => {
   const { images, locks, bus, doctor } = context;
 
-  const build = async (input: ParsedInput<"image.build">, call: Call<"image.build">): Promise<Output<"image.build">> => {
+  const build = async (
+    input: ParsedInput<"image.build">,
+    call: Call<"image.build">,
+  ): Promise<Output<"image.build">> => {
     if (input.from !== undefined) return deriveImage(context, requireDerivable({ ...input, from: input.from }), call);
     // What is ready in the runtime bundle needs none of the programs that build an image.
     if (!(await images.isReady(input))) await doctor.preflight(["image.build"]);
