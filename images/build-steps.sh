@@ -95,14 +95,15 @@ remove_tree() {
   rm -rf "$1" 2>/dev/null || unshare --user --map-auto --map-root-user rm -rf "$1" || rm -rf "$1"
 }
 
+# apt under mmdebstrap does not hear TERM: nothing of theirs lies outside $work and $scratch, so they need not tidy up.
 end_child() {
-  kill -s TERM -- "-$child" 2>/dev/null || true
-  # apt under mmdebstrap does not hear it: nothing of theirs lies outside $work and $scratch, so they need not tidy up.
-  (sleep 1 && kill -s KILL -- "-$child") 2>/dev/null &
-  watchdog=$!
+  for how in TERM KILL; do
+    # Just begun, it does not lead its group yet.
+    kill -s "$how" -- "-$child" 2>/dev/null || kill -s "$how" "$child" 2>/dev/null || true
+    rounds=0
+    while kill -s 0 -- "-$child" 2>/dev/null && [ "$rounds" -lt 10 ]; do sleep 0.1; rounds=$((rounds + 1)); done
+  done
   wait "$child" 2>/dev/null || true
-  kill "$watchdog" 2>/dev/null || true
-  kill -s KILL -- "-$child" 2>/dev/null || true
 }
 
 finish_work() {

@@ -14,7 +14,7 @@ export const readOrigin = (
     how: origin.how,
     suite: details.suite ?? null,
     mirror: details.mirror ?? null,
-    packages: (details.packages ?? []).map(asAssignment),
+    packages: (details.packages ?? []).map(asAssignment).sort(),
     scripts: details.scripts ?? {},
     source: details.source ?? null,
     base: details.base ?? null,
