@@ -132,7 +132,10 @@ rm -r "$work/package"
 step "configure it"
 kernel_make() { run_interruptible make -s -C "$work/tree" O="$work/out" "$@" >&2; }
 kernel_make tinyconfig
-cat "$config" >>"$work/out/.config"
+# Instead of what tinyconfig says of the same options, not behind it: each would be a warning.
+sed -nE 's/^(# )?(CONFIG_[A-Za-z0-9_]+)(=| is not set).*/^(# )?\2[ =]/p' "$config" >"$work/decided"
+grep -vEf "$work/decided" "$work/out/.config" >"$work/base" || true
+cat "$work/base" "$config" >"$work/out/.config"
 kernel_make olddefconfig
 check_config "$work/out/.config"
 
