@@ -27,6 +27,8 @@ pid_t make_namespaces(pid_t adopt, struct namespaces *found);
 bool open_namespaces(pid_t pid, struct namespaces *found);
 /* Enters all of them, the caller being single-threaded. Answers false with errno. */
 bool enter_namespaces(const struct namespaces *from);
+/* Leaves the caller without any capability. */
+bool drop_all_rights(void);
 /* What keeps this kernel from giving an ordinary user namespaces, as a line on stdout; exit code 0 when nothing does. */
 int probe_namespaces(void);
 
@@ -54,6 +56,10 @@ void end_way_out(struct way_out *way);
 /* Called for each ended child; answers whether it was the way out. */
 bool way_out_ended(struct way_out *way, pid_t child);
 
+/* carry.c */
+/* Answers 0 when the other side of the connection came to its end, 3 when it broke. */
+int carry(int connection);
+
 /* hold.c */
 struct hold_options {
   const char *socket;
@@ -73,6 +79,8 @@ struct enter_options {
 };
 int enter(const struct enter_options *options);
 int connect_inside(const char *socket, const char *address, const char *port, const char *timeout_ms, int to);
+/* The same, and stays to carry stdin and stdout; 1 when nobody answered, 75 when there is no holder: nothing was read then. */
+int carry_inside(const char *socket, const char *address, const char *port, const char *timeout_ms);
 int bind_inside(const char *socket, const char *address, const char *port, int to);
 
 #endif

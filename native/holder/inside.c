@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 /* 75: a temporary failure (sysexits.h): there is no holder, which its caller can mend. */
-enum { NO_HOLDER = 75, ANSWER_TIMEOUT_MS = 5000 };
+enum { NOBODY = 1, NO_HOLDER = 75, ANSWER_TIMEOUT_MS = 5000 };
 
 /* Asks the holder, by one line, for the namespaces, and enters them. */
 static bool go_inside(const char *socket, const char *request) {
@@ -99,7 +100,8 @@ static bool connect_once(const struct sockaddr_in *to, long long until, int *con
   return true;
 }
 
-int connect_inside(const char *socket, const char *address, const char *port, const char *timeout_ms, int to) {
+/* Answers -1 when nobody answered in time, which was said. */
+static int connect_in_time(const char *socket, const char *address, const char *port, const char *timeout_ms) {
   struct sockaddr_in there = read_address(address, port);
   long timeout;
   if (!read_number(timeout_ms, 24 * 60 * 60 * 1000, &timeout)) die_plain("not a time in ms");
@@ -110,15 +112,31 @@ int connect_inside(const char *socket, const char *address, const char *port, co
     int why = errno;
     if (now_ms() >= until) {
       fprintf(stderr, "banger-holder: %s:%s: %s\n", address, port, strerror(why));
-      return 1;
+      return -1;
     }
     struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
     nanosleep(&pause, NULL);
   }
+  return fd;
+}
+
+int connect_inside(const char *socket, const char *address, const char *port, const char *timeout_ms, int to) {
+  int fd = connect_in_time(socket, address, port, timeout_ms);
+  if (fd < 0) return NOBODY;
   /* Nobody to hand it to: whether it could be made was the question. */
   if (to < 0) return 0;
   if (!send_fds(to, "c", 1, &fd, 1)) die("the connection could not be handed over");
   return 0;
+}
+
+int carry_inside(const char *socket, const char *address, const char *port, const char *timeout_ms) {
+  int fd = connect_in_time(socket, address, port, timeout_ms);
+  if (fd < 0) return NOBODY;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0) die("fcntl");
+  drop_rights();
+  if (!drop_all_rights()) die("a right could not be dropped");
+  return carry(fd);
 }
 
 int bind_inside(const char *control, const char *address, const char *port, int to) {

@@ -12,6 +12,7 @@ static const char usage[] =
     "usage: banger-holder hold SOCKET --log FILE [--pasta PATH] [--adopt PID]\n"
     "       banger-holder enter SOCKET [--lease] [--argv0 NAME] -- PROGRAM [ARGUMENT]...\n"
     "       banger-holder connect SOCKET ADDRESS PORT TIMEOUT_MS [FD]\n"
+    "       banger-holder carry SOCKET ADDRESS PORT TIMEOUT_MS\n"
     "       banger-holder bind SOCKET ADDRESS PORT FD\n"
     "       banger-holder probe\n";
 
@@ -81,6 +82,7 @@ int main(int argc, char **argv) {
     int to = argc == 6 ? 1 : strcmp(argv[6], "-") == 0 ? -1 : (int)read_number(argv[6]);
     return connect_inside(argv[2], argv[3], argv[4], argv[5], to);
   }
+  if (strcmp(mode, "carry") == 0 && argc == 6) return carry_inside(argv[2], argv[3], argv[4], argv[5]);
   if (strcmp(mode, "bind") == 0 && argc == 6) return bind_inside(argv[2], argv[3], argv[4], (int)read_number(argv[5]));
   refuse();
 }

@@ -95,7 +95,7 @@ static struct outcome make(pid_t adopt) {
 }
 
 /* pasta has few rights when it looks for the namespaces, and may look into no process that has more (ptrace(2)); this one needs none. */
-static bool drop_all_rights(void) {
+bool drop_all_rights(void) {
   struct {
     unsigned version;
     int pid;

@@ -1,6 +1,7 @@
 // `banger vm proxy`: what ssh runs to reach a VM: a connection to its sshd, or over the guest channel where its network does not answer.
 import { connect, type Socket } from "node:net";
 import { exitCodeOfEnd } from "../client/exec.ts";
+import { runOnTerminal } from "../host/process.ts";
 import { EXIT, fail } from "../spec/errors.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import { gainAccess } from "./gain-access.ts";
@@ -66,10 +67,18 @@ const carryOverChannel = async (session: Session, access: Access): Promise<numbe
   }
 };
 
+/** The exit codes of what carries into the namespaces, before it has read anything: nobody answered, or there is no way in. */
+const NOT_CARRIED: readonly number[] = [1, 75];
+
 export const runProxy = async (session: Session, { input }: Invocation): Promise<number> => {
   const vm = String(input.vm);
   if (vm === NO_VM) throw fail("ssh.no_such_host", {});
   const access = await gainAccess(session, vm);
+  if (access.carryArgv !== undefined) {
+    // No route leads there from here, or one that is not ours: the connection is made inside.
+    const code = await runOnTerminal(access.carryArgv);
+    return NOT_CARRIED.includes(code) ? carryOverChannel(session, access) : code;
+  }
   const socket = await connectDirectly(access);
   if (socket === null) return carryOverChannel(session, access);
   await carry(socket);

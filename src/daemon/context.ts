@@ -48,7 +48,10 @@ export type LiveVm = {
 };
 
 /** What the rest of the daemon asks of the namespaces. */
-export type NamespacePort = Pick<Holder, "find" | "enterArgv" | "connectArgv" | "connect" | "reach" | "state">;
+export type NamespacePort = Pick<
+  Holder,
+  "find" | "enterArgv" | "connectArgv" | "carryArgv" | "connect" | "reach" | "state"
+>;
 
 /** How new VMs are connected where nobody says otherwise, and why. */
 export type NetworkChoice = { mode: NetworkMode; reason: string };

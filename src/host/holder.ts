@@ -23,6 +23,8 @@ export type Holder = {
   enterArgv(options?: { argv0?: string | null; isLeased?: boolean }): string[];
   /** argv that makes a TCP connection inside and hands it over on its stdout (ssh_config(5), ProxyUseFdpass). */
   connectArgv(to: { address: string; port: number; timeoutMs: number }): string[];
+  /** argv that makes one and carries its own stdin and stdout; 1 or 75 when it could not be made. */
+  carryArgv(to: { address: string; port: number; timeoutMs: number }): string[];
   /** Whether a TCP port inside answers, before the deadline. */
   reach(to: { address: string; port: number; timeoutMs: number; signal: AbortSignal }): Promise<boolean>;
   /** A UDP and a listening TCP socket inside, on one port; null when the address is not there. */
@@ -208,10 +210,12 @@ export const createHolder = (options: HolderOptions): Holder => {
     return given;
   };
 
-  const connectArgv: Holder["connectArgv"] = ({ address, port, timeoutMs }) => [
+  type There = Parameters<Holder["connectArgv"]>[0];
+  const leadTo = (mode: "connect" | "carry", { address, port, timeoutMs }: There): string[] => [
     executable,
-    ...["connect", socket, address, String(port), String(Math.max(0, Math.round(timeoutMs)))],
+    ...[mode, socket, address, String(port), String(Math.max(0, Math.round(timeoutMs)))],
   ];
+  const connectArgv: Holder["connectArgv"] = (to) => leadTo("connect", to);
 
   return {
     ensure,
@@ -239,6 +243,7 @@ export const createHolder = (options: HolderOptions): Holder => {
       "--",
     ],
     connectArgv,
+    carryArgv: (to) => leadTo("carry", to),
     async reach({ signal, ...to }) {
       const child = Bun.spawn([...connectArgv(to), "-"], {
         env: environment,

@@ -164,6 +164,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       find: async () => false,
       enterArgv: () => [],
       connectArgv: () => [],
+      carryArgv: () => [],
       connect: async () => null,
       reach: async () => true,
       state: () => null,

@@ -1,13 +1,12 @@
 // The host suite over the model, over Linux in a network namespace that is thrown away, and over the namespaces of an instance without root.
 import { afterAll, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { createHolder } from "../../src/host/holder.ts";
 import { createRootClient } from "../../src/host/root-client.ts";
 import { REGISTRY_DIR } from "../../src/host/root-registry.ts";
 import { describeHost } from "../conformance/host.ts";
 import { createFakeWorld } from "../fakes/fake-host.ts";
+import { buildHolder, openHolder, removeBuiltHolder } from "./built-holder.ts";
 import { createNetLab, findLabObstacle } from "./net-lab.ts";
 
 // What a thrown-away namespace held is still registered on the host when the suite runs as root: taken out by these names.
@@ -70,20 +69,7 @@ if (obstacle === null) {
 }
 
 const HELPER = join(import.meta.dir, "../fakes/root-entry.ts");
-const built = mkdtempSync(join(tmpdir(), "bgr-holder-"));
-afterAll(() => rmSync(built, { recursive: true, force: true }));
-
-/** The holder as it is shipped; the reason when it cannot be had or used here. */
-const buildHolder = (): { executable: string } | { obstacle: string } => {
-  if (Bun.which("musl-gcc") === null) return { obstacle: "musl-gcc is not installed" };
-  if (Bun.which("pasta") === null) return { obstacle: "pasta is not installed" };
-  const script = join(import.meta.dir, "../../native/holder/build.sh");
-  const { success, stderr } = Bun.spawnSync(["sh", script, built], { stdout: "ignore", stderr: "pipe" });
-  if (!success) throw new Error(stderr.toString());
-  const executable = join(built, "banger-holder");
-  const probed = Bun.spawnSync([executable, "probe"], { stdout: "pipe" });
-  return probed.success ? { executable } : { obstacle: probed.stdout.toString().trim() };
-};
+afterAll(removeBuiltHolder);
 
 const shipped = buildHolder();
 if ("executable" in shipped) {
@@ -91,18 +77,7 @@ if ("executable" in shipped) {
   describeHost(
     "the namespaces of an instance, by its holder",
     async () => {
-      const dir = mkdtempSync(join(built, "i-"));
-      const holder = createHolder({
-        executable,
-        socket: join(dir, "holder.sock"),
-        log: join(dir, "log"),
-        findPasta: () => Bun.which("pasta"),
-        members: () => [],
-        onAddresses: () => {},
-        onMended: () => {},
-      });
-      await holder.ensure();
-      const pid = holder.state()?.holder ?? 0;
+      const { holder, close } = await openHolder(executable);
       const inside = (argv: readonly string[]) =>
         Bun.spawnSync([...holder.enterArgv(), ...argv], { stdout: "ignore", stderr: "pipe" });
       const run = (...argv: string[]) => {
@@ -125,9 +100,7 @@ if ("executable" in shipped) {
         hasLink: (name) => inside(["/sbin/ip", "link", "show", name]).success,
         async close() {
           await root.close();
-          holder.release();
-          // It would end by itself in a while, and with it all that was in there.
-          if (pid > 0) process.kill(pid, "SIGTERM");
+          close();
           for (const id of made.splice(0)) rmSync(`${REGISTRY_DIR}/${id}`, { force: true });
         },
       };

@@ -101,7 +101,7 @@ export const openLab = async (): Promise<Lab> => {
     },
     async close() {
       for (const child of children.reverse()) {
-        kill(child.pid, "SIGKILL");
+        if (child.exitCode === null && child.signalCode === null) kill(child.pid, "SIGKILL");
         await child.exited;
       }
       for (const pid of isRoot ? [] : [host, internet]) kill(pid, "SIGKILL");

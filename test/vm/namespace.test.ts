@@ -111,6 +111,25 @@ suite(`a VM without root${obstacle === null ? "" : ` (${obstacle})`}`, () => {
     BOOT_MS,
   );
 
+  test(
+    "is entered by ssh itself through banger's configuration: by its own sshd, without a route",
+    async () => {
+      const config = join(banger.dir, "data/banger/ssh/config");
+      const argv = ["ssh", "-F", config, "-o", "BatchMode=yes", "n.vm", "echo $SSH_CONNECTION; cat"];
+      const child = Bun.spawn(banger.beside(argv), {
+        env: banger.env,
+        stdin: Buffer.from("carried both ways\n"),
+        stdout: "pipe",
+        stderr: "pipe",
+      });
+      const [out, err] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
+      expect({ err, code: await child.exited }).toEqual({ err: "", code: 0 });
+      expect(out.split("\n")[0]).toContain(` ${guestAddress(vm)} 22`);
+      expect(out.split("\n")[1]).toBe("carried both ways");
+    },
+    BOOT_MS,
+  );
+
   played(
     `reaches the outside as its user does, by address and by name${why}`,
     async () => {

@@ -18,6 +18,8 @@ type AccessHandlers = Pick<Handlers, "vm.access" | "vm.console" | "vm.logs" | "v
 
 const STATS_WINDOW_MS = 250;
 const CONNECT_TIMEOUT_MS = 15_000;
+/** A guest that has an sshd answers in a moment; where it does not, there is the guest channel. */
+const CARRY_TIMEOUT_MS = 1500;
 
 /** ssh gives the line to a shell, after expanding what follows a percent sign (ssh_config(5)). */
 const renderProxyCommand = (argv: readonly string[]): string =>
@@ -54,7 +56,12 @@ export const accessHandlers = (context: Context): AccessHandlers => {
         user: record.spec.user.name,
         address,
         port: 22,
-        ...(isInside ? { proxyCommand: renderProxyCommand(context.namespace.connectArgv(way)) } : {}),
+        ...(isInside
+          ? {
+              proxyCommand: renderProxyCommand(context.namespace.connectArgv(way)),
+              carryArgv: context.namespace.carryArgv({ ...way, timeoutMs: CARRY_TIMEOUT_MS }),
+            }
+          : {}),
         keyPath: bangerKeyPath(context),
         knownHostsPath: planVmPaths(context.paths, record.id).knownHosts,
         hostKeyAlias: hostKeyAlias(record.id),

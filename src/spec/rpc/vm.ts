@@ -418,6 +418,10 @@ export const vmMethods = {
         .string()
         .optional()
         .describe("ssh's ProxyCommand, with ProxyUseFdpass, where the address is not to be reached from here"),
+      carryArgv: z
+        .array(z.string())
+        .optional()
+        .describe("carries stdin and stdout there instead; exit code 1 or 75 says that it did not come so far"),
       keyPath: z.string().describe("banger's own private key"),
       knownHostsPath: z.string(),
       hostKeyAlias: z.string(),
