@@ -14,6 +14,7 @@ import {
 import { isHostUidMap, openRegistry } from "../../src/host/root-registry.ts";
 import { BangerError } from "../../src/spec/errors.ts";
 import { HostOp, type PrivLogEntry } from "../../src/spec/host-op.ts";
+import { jailUid } from "../../src/spec/names.ts";
 import { createNetLab, findLabObstacle, type NetLab } from "./net-lab.ts";
 
 type Answer = { id?: number; ok?: boolean; helper?: string; error?: { code: string; message: string } | null };
@@ -105,17 +106,16 @@ describe("requests", () => {
     );
   });
 
-  test("a tap for another user is refused to all but root", () => {
-    const op = HostOp.parse({
-      op: "tap.create",
-      instance: "abcde",
-      tap: "bgr-abcde-2",
-      bridge: "bgr-abcde",
-      ownerUid: 1001,
-    });
+  test("a tap for another user is refused to all but root, save for the user of a jail", () => {
+    const opFor = (ownerUid: number) =>
+      HostOp.parse({ op: "tap.create", instance: "abcde", tap: "bgr-abcde-2", bridge: "bgr-abcde", ownerUid });
+    const op = opFor(1001);
     expect(() => checkNames(op, 1000)).toThrow(BangerError);
     expect(() => checkNames(op, 1001)).not.toThrow();
     expect(() => checkNames(op, 0)).not.toThrow();
+    for (const vm of ["000000000000", "0123456789ab", "ffffffffffff"])
+      expect(() => checkNames(opFor(jailUid(vm)), 1000)).not.toThrow();
+    for (const uid of [0x7000_0000 - 1, 0x7100_0000]) expect(() => checkNames(opFor(uid), 1000)).toThrow(BangerError);
   });
 
   test("two guests on one tap are refused", () => {
