@@ -13,7 +13,7 @@ const lack = "reason" in found ? found.reason : null;
 if (lack !== null && (process.env.BANGER_REQUIRE ?? "").split(",").includes("firecracker")) throw new Error(lack);
 const wanted = process.env.BANGER_LAB_VMM;
 const obstacleOf = (name: string, own: string | null): string | null =>
-  wanted !== undefined && wanted !== name ? `only ${wanted} is wanted` : own;
+  wanted !== undefined && !wanted.split(",").includes(name) ? `only ${wanted} is wanted` : own;
 
 /** The user of the lab. */
 const DEV = 1000;
