@@ -12,7 +12,7 @@ export type KernelOptions = {
 
 /** What is lost with banger's own kernel, and won. */
 const MODULES = "every module of the distribution";
-const SPEED = "starts VMs much sooner";
+const PLAIN = "needs no initramfs and no disk of modules";
 
 /** An image that somebody else made was registered with a kernel, which it keeps: it may want modules. Pure. */
 export const chooseKernel = ({ wish, image, own }: KernelOptions): { choice: KernelChoice; hint: string } => {
@@ -21,7 +21,7 @@ export const chooseKernel = ({ wish, image, own }: KernelOptions): { choice: Ker
   if (choice === "banger")
     return { choice, hint: `banger's own kernel; --kernel image gives ${image.release} with ${MODULES}` };
   const other = isThere
-    ? `--kernel banger gives ${own.release}, which ${SPEED}`
-    : `banger's own would start VMs much sooner, but ${own.absence}`;
+    ? `--kernel banger gives ${own.release}, which ${PLAIN}`
+    : `banger's own ${PLAIN}, but ${own.absence}`;
   return { choice, hint: `the image's kernel; ${other}` };
 };

@@ -103,7 +103,7 @@ export const fileChecks = [
   }),
   check({
     id: "kernel",
-    why: "VMs start much sooner on banger's own kernel than on the distribution's",
+    why: "banger's own kernel needs neither an initramfs nor a disk of modules",
     needs: ["guestKernel"],
     decide: ({ guestKernel }) => {
       if ("release" in guestKernel) return ok(`the bundle has banger's own, ${guestKernel.release}`);

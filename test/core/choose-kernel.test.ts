@@ -18,7 +18,7 @@ test("banger's own is taken where it is, and the image's is named with what it h
 test("the image's serves until then, and it is said how to get banger's own and what for", () => {
   const { choice, hint } = chooseKernel(without);
   expect(choice).toBe("image");
-  expect(hint).toMatch(/sooner.*make kernel/);
+  expect(hint).toMatch(/no initramfs.*make kernel/);
 });
 
 test("an image that somebody registered keeps the kernel it was registered with", () => {

@@ -363,7 +363,7 @@ export const generatedCommands: readonly CommandData[] = [
       {
         field: "kernel",
         kind: "choice",
-        description: "kernel: banger's own, which starts sooner, or the image's, which has all modules",
+        description: "kernel: banger's own, without initramfs and modules, or the image's, which has all modules",
         isRequired: false,
         choices: ["auto", "banger", "image"],
       },

@@ -77,7 +77,7 @@ export const vmMethods = {
       kernel: z
         .enum(["auto", ...KernelChoice.options])
         .optional()
-        .describe("kernel: banger's own, which starts sooner, or the image's, which has all modules"),
+        .describe("kernel: banger's own, without initramfs and modules, or the image's, which has all modules"),
       network: z
         .enum(["auto", ...NetworkMode.options])
         .optional()
