@@ -70,7 +70,7 @@ fi
 proved 'an ordinary user has a VM and is in it'
 as_user banger image show debian --json >"$work/image.json"
 grep -q '"source": "/usr/local/lib/banger/image/debian-13.tar.zst"' "$work/image.json"
-grep -q '"systemd 2' "$work/image.json"
+grep -q '"systemd=2' "$work/image.json"
 proved 'the image says how it was made'
 as_user banger rm --force web >&2
 as_user banger daemon stop >&2
