@@ -1,9 +1,11 @@
 // `make bench`: prints what docs/promises.md quotes and writes build/bench.json, with every single measurement in build/bench-raw.json.
-// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,kernels,footprint,exec,names leaves parts out.
+// BENCH_PAIRS (default 15) is the number of interleaved boots; BENCH_ONLY=cli,start,kernels,footprint,exec,names,network leaves parts out.
 import { join, resolve } from "node:path";
 import type { Output } from "../src/spec/rpc/contract.ts";
 import { openStore } from "../src/store/store.ts";
-import { findObstacle, type Instance, openTestInstance } from "../test/vm/fixture.ts";
+import { findObstacle, type Instance, isRoot, openTestInstance } from "../test/vm/fixture.ts";
+import { openLab } from "../test/vm/lab.ts";
+import { findNamespaceObstacle } from "../test/vm/ordinary-user.ts";
 import { lacksOwnKernel } from "../test/vm/own-kernel.ts";
 import { prepareByHand } from "./by-hand.ts";
 import { benchCommandLine } from "./command-line.ts";
@@ -12,6 +14,7 @@ import { openReport, renderTable, writeReport } from "./figures.ts";
 import { benchFootprint } from "./footprint.ts";
 import { benchKernels } from "./kernels.ts";
 import { benchNames } from "./names.ts";
+import { benchNetwork } from "./network.ts";
 import { benchStart } from "./start.ts";
 
 const root = resolve(import.meta.dir, "..");
@@ -29,8 +32,11 @@ const raw: Record<string, unknown> = {};
 const obstacle = findObstacle();
 if (obstacle !== null) report.notes.push(`no guest was booted: ${obstacle}`);
 
-const withInstance = async (work: (banger: Instance) => Promise<void>): Promise<void> => {
-  const banger = await openTestInstance({ hasImage: obstacle === null });
+const withInstance = async (
+  work: (banger: Instance) => Promise<void>,
+  inside: readonly string[] = [],
+): Promise<void> => {
+  const banger = await openTestInstance({ hasImage: obstacle === null, inside });
   try {
     await work(banger);
   } finally {
@@ -81,6 +87,17 @@ if (obstacle === null && isWanted("names")) {
     report.metrics.push(...metrics);
     raw.names = measured;
   });
+}
+if (obstacle === null && isWanted("network")) {
+  const closed = isRoot ? findNamespaceObstacle() : "the outside is played for root alone";
+  if (closed === null) {
+    const lab = await openLab();
+    await withInstance(async (banger) => {
+      const { metrics, raw: measured } = await benchNetwork(banger, lab);
+      report.metrics.push(...metrics);
+      raw.network = measured;
+    }, lab.inside).finally(() => lab.close());
+  } else report.notes.push(`networks were not compared: ${closed}`);
 }
 if (obstacle === null && isWanted("cli")) {
   await withInstance(async (banger) => {

@@ -18,6 +18,8 @@ export type Lab = {
   inside: readonly string[];
   /** Runs a command on the host of the lab, as root; it must succeed. */
   run(argv: readonly string[]): string;
+  /** Starts a command there, or on the internet, as root. */
+  start(where: "host" | "internet", argv: readonly string[]): Bun.Subprocess<"ignore", "pipe", "inherit">;
   /** Starts a bun script there, or on the internet, and waits until it prints a line. */
   serve(where: "host" | "internet", ...args: readonly string[]): Promise<Bun.Subprocess>;
   setResolver(address: string): void;
@@ -41,6 +43,7 @@ export const openLab = async (): Promise<Lab> => {
     children.push(child);
     return child;
   };
+  const startAt: Lab["start"] = (where, argv) => start([...(where === "host" ? onHost : onInternet), ...argv]);
   /** The shell's pid stays the sleeper's, and is not sudo's. */
   const hold = async (...flags: string[]): Promise<number> =>
     Number(await firstLine(start(["unshare", ...flags, "sh", "-c", "echo $$; exec sleep infinity"])));
@@ -94,8 +97,9 @@ export const openLab = async (): Promise<Lab> => {
         ],
     run: (argv) => run([...onHost, ...argv]),
     setResolver,
+    start: startAt,
     serve: async (where, ...args) => {
-      const child = start([...(where === "host" ? onHost : onInternet), process.execPath, PEER, ...args]);
+      const child = startAt(where, [process.execPath, PEER, ...args]);
       await firstLine(child);
       return child;
     },
