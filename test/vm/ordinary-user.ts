@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Lab } from "./lab.ts";
-import { isAlive, isRoot } from "./processes.ts";
+import { asRoot, isAlive, isRoot, kill } from "./processes.ts";
 
 const root = resolve(import.meta.dir, "../..");
 /** Nobody's here: above what adduser and systemd give away, below what containers take. */
@@ -52,7 +52,27 @@ export const findNamespaceObstacle = (): string | null => {
   return tried.success ? null : `users cannot make namespaces here: ${tried.stderr.toString().trim()}`;
 };
 
-export const makeOrdinaryUser = (lab: Lab | null): OrdinaryUser => {
+/** This very machine, with files and devices of its own to be put over others: as much of a host as a user needs who only builds. */
+export const openPlace = async (): Promise<Pick<Lab, "run" | "inside" | "close">> => {
+  const argv = ["unshare", "-m", "--propagation", "private", "sh", "-c", "echo ready; exec sleep infinity"];
+  const holder = Bun.spawn(asRoot(argv), { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  await holder.stdout.getReader().read();
+  const inside = ["nsenter", "-t", String(holder.pid), "-m", "--"];
+  return {
+    inside,
+    run(command) {
+      const done = Bun.spawnSync([...inside, ...command], { stdout: "pipe", stderr: "pipe" });
+      if (!done.success) throw new Error(`${command.join(" ")}: ${done.stderr}`);
+      return done.stdout.toString();
+    },
+    async close() {
+      kill(holder.pid, "SIGKILL");
+      await holder.exited;
+    },
+  };
+};
+
+export const makeOrdinaryUser = (place: Pick<Lab, "run" | "inside"> | null): OrdinaryUser => {
   const dir = mkdtempSync("/tmp/bgt-u-");
   chmodSync(dir, 0o755);
   for (const name of ["bin", "lib/banger", "tools"]) mkdirSync(join(dir, name), { recursive: true });
@@ -66,16 +86,16 @@ export const makeOrdinaryUser = (lab: Lab | null): OrdinaryUser => {
   chmodSync(trace, 0o666);
   writeFileSync(join(dir, "tools/sudo"), `#!/bin/sh\necho "$@" >>${trace}\nexit 1\n`);
   chmodSync(join(dir, "tools/sudo"), 0o755);
-  const isMade = isRoot && lab !== null;
+  const isMade = isRoot && place !== null;
   if (isMade) {
     writeFileSync(
       join(dir, "passwd"),
       `${readFileSync("/etc/passwd", "utf8").trimEnd()}\n${NAME}:x:${UID}:${UID}::/tmp:/bin/sh\n`,
     );
-    lab.run(["mount", "--bind", join(dir, "passwd"), "/etc/passwd"]);
+    place.run(["mount", "--bind", join(dir, "passwd"), "/etc/passwd"]);
     // What udev gives everyone, where there is no udev.
     mkdirSync(join(dir, "net"));
-    lab.run([
+    place.run([
       "sh",
       "-ec",
       `cp -a /dev/net/tun ${dir}/net/tun; chmod 0666 ${dir}/net/tun; mount --bind ${dir}/net /dev/net`,
@@ -86,7 +106,7 @@ export const makeOrdinaryUser = (lab: Lab | null): OrdinaryUser => {
     uid: isMade ? UID : null,
     executable: join(dir, "bin/banger"),
     holder: join(dir, "lib/banger/banger-holder"),
-    inside: isMade ? [...lab.inside, ...user] : [],
+    inside: isMade ? [...place.inside, ...user] : [],
     env: {
       PATH: `${dir}/tools:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
       USER: isMade ? NAME : (process.env.USER ?? ""),
