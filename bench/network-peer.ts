@@ -5,20 +5,28 @@ import { createConnection, createServer, type Socket } from "node:net";
 const [how = "", address = "", port = "", ...tasks] = process.argv.slice(2);
 const BLOCK = Buffer.alloc(262_144, "x");
 
-/** Resolves when so many bytes have come. */
-const taken = (socket: Socket, count: number): Promise<void> =>
-  new Promise((resolve, reject) => {
-    let left = count;
-    const take = (bytes: Buffer) => {
-      left -= bytes.length;
-      if (left > 0) return;
-      socket.off("data", take);
-      resolve();
-    };
-    socket.on("data", take);
-    socket.once("close", () => reject(new Error(`it ended with ${left} bytes to come`)));
-    socket.once("error", reject);
+/** Counts what comes; `await inbox(n)` resolves when n more bytes have. One waits at a time. */
+const openInbox = (socket: Socket) => {
+  let have = 0;
+  let waiting: { count: number; resolve: () => void; reject: (error: Error) => void } | null = null;
+  const look = () => {
+    if (waiting === null || have < waiting.count) return;
+    have -= waiting.count;
+    waiting.resolve();
+    waiting = null;
+  };
+  socket.on("data", (bytes) => {
+    have += bytes.length;
+    look();
   });
+  socket.on("error", (error) => waiting?.reject(error));
+  socket.on("close", () => waiting?.reject(new Error(`it ended before ${waiting.count} bytes had come`)));
+  return (count: number): Promise<void> =>
+    new Promise((resolve, reject) => {
+      waiting = { count, resolve, reject };
+      look();
+    });
+};
 
 const given = async (socket: Socket, count: number): Promise<void> => {
   for (let left = count; left > 0; left -= BLOCK.length) {
@@ -32,18 +40,19 @@ const measure = async (socket: Socket, task: string): Promise<number[]> => {
   socket.setNoDelay(true);
   const [verb = "", text = ""] = task.split(":");
   const count = Number(text);
+  const taken = openInbox(socket);
   const beganMs = performance.now();
   socket.write(`${verb} ${count}\n`);
-  if (verb === "send") await taken(socket, count);
+  if (verb === "send") await taken(count);
   else if (verb === "take") {
-    const answer = taken(socket, 1);
+    const answer = taken(1);
     await given(socket, count);
     await answer;
   } else {
     const times: number[] = [];
     for (let at = 0; at < count; at++) {
       const sentMs = performance.now();
-      const back = taken(socket, 1);
+      const back = taken(1);
       socket.write("e");
       await back;
       times.push(performance.now() - sentMs);

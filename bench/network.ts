@@ -7,7 +7,7 @@ import { BOOT_MS, type Instance, until } from "../test/vm/fixture.ts";
 import { INTERNET, type Lab } from "../test/vm/lab.ts";
 import { type Metric, median, metric } from "./figures.ts";
 
-const ROUNDS = 7;
+const ROUNDS = 5;
 const MEGABYTES = 32;
 const BYTES = MEGABYTES * 1_000_000;
 const ECHOES = 200;
