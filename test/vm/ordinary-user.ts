@@ -81,6 +81,7 @@ export const makeOrdinaryUser = (place: Pick<Lab, "run" | "inside"> | null): Ord
   for (const name of ["banger-shim", "banger-holder", "banger-proxy", "banger-dns-front", "banger-tsc", "guest"])
     cpSync(join(root, "build", name), join(dir, "lib/banger", name), { recursive: true });
   cpSync(join(root, "images"), join(dir, "lib/banger/images"), { recursive: true });
+  cpSync(join(root, "guest/units"), join(dir, "lib/banger/guest/units"), { recursive: true });
   const trace = join(dir, "sudo-was-called");
   writeFileSync(trace, "");
   chmodSync(trace, 0o666);
