@@ -21,7 +21,7 @@ const RANGE = "alice:100000:65536\n";
 const DIRECTORY = 0o040000;
 const TYPE = 0o170000;
 
-/** apt takes these for whom it downloads as, whenever it does: root's build leaves them to `_apt`, another has no such user outside. */
+/** apt makes these its own, for the user that it downloads as, whenever it does: whose they are after a build is no matter. */
 const APT_OWN = /^\/var\/(cache\/apt\/archives|lib\/apt\/lists)\/partial$/;
 
 type Entry = { inode: string; mode: number; owner: string };
