@@ -38,7 +38,7 @@ liveLife({
 });
 
 for (const vmm of ["qemu", "firecracker"] as const)
-  proveInside({ vmm, obstacle: obstacleOf("drivers", vmm === "firecracker" ? lack : null) });
+  proveInside({ vmm, obstacle: obstacleOf(`${vmm}-driver`, vmm === "firecracker" ? lack : null) });
 
 liveWithoutRoot({ obstacle: obstacleOf("rootless", lack) });
 
