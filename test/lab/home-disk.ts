@@ -96,6 +96,7 @@ export const makeHomeDisk = async (path: string): Promise<Brought> => {
     bringBuild(home);
     bringCheckout(join(home, "banger"));
     const brought = await bringFirecracker(home);
+    await bringFirecracker(join(staging, PLAIN_HOME));
     for (const user of [HOME, PLAIN_HOME]) {
       await bringImage(staging, user);
       mkdirSync(join(staging, user, ".config/banger"), { recursive: true });
