@@ -92,7 +92,10 @@ export const openNetworks = (options: {
     networks: joinNetworks({
       networks,
       // Where root cannot be had there is nothing of ours, unless a VM of that mode is recorded, whose loss would be told.
-      isUsed: (mode) => mode === "namespace" || findRootLaunch().kind === "launch" || isUp("bridge").length > 0,
+      isUsed: (mode) => {
+        if (isUp(mode).length > 0) return "needed";
+        return mode === "namespace" || findRootLaunch().kind === "launch" ? "perhaps" : "no";
+      },
     }),
     holder,
     choose: async () => {

@@ -1,4 +1,5 @@
 // The instance's networks, one for each way to be connected, as one: every guest is on the one that its place names.
+import { hasCode } from "../spec/errors.ts";
 import type { NetInventory } from "../spec/host-op.ts";
 import { NetworkMode } from "../spec/vm.ts";
 import type { NetPlace, Network } from "./network.ts";
@@ -12,10 +13,16 @@ export const modeOf = ({ mode = "bridge" }: Pick<NetPlace, "mode">): NetworkMode
 
 export const joinNetworks = (options: {
   networks: Record<NetworkMode, Network>;
-  /** Whether there can be anything of that mode on this host. */
-  isUsed: (mode: NetworkMode) => boolean;
+  /** Whether something of that mode must be on this host, can be, or cannot. */
+  isUsed: (mode: NetworkMode) => "needed" | "perhaps" | "no";
 }): Networks => {
   const { networks, isUsed } = options;
+  /** Where others were given root and we were not, that is only found out by asking; then nothing of ours is there. */
+  const unlessRefused = <Result>(work: Promise<Result>): Promise<Result | null> =>
+    work.catch((error) => {
+      if (hasCode(error, "root.unavailable")) return null;
+      throw error;
+    });
   const of = (place: NetPlace): Network => networks[modeOf(place)];
   return {
     addTap: (place, by) => of(place).addTap(place, by),
@@ -26,9 +33,11 @@ export const joinNetworks = (options: {
       const failures: unknown[] = [];
       for (const mode of NetworkMode.options) {
         const own = places.filter((place) => modeOf(place) === mode);
-        if (own.length === 0 && !isUsed(mode)) continue;
+        const use = own.length > 0 ? "needed" : isUsed(mode);
+        if (use === "no") continue;
+        const ensuring = networks[mode].ensure(own, by);
         // What keeps one from being renewed is no reason to leave the other.
-        await networks[mode].ensure(own, by).catch((error) => failures.push(error));
+        await (use === "needed" ? ensuring : unlessRefused(ensuring)).catch((error) => failures.push(error));
       }
       if (failures.length > 0) throw failures[0];
     },
@@ -38,7 +47,11 @@ export const joinNetworks = (options: {
     },
     async lists(by) {
       const [bridge, namespace] = await Promise.all(
-        NetworkMode.options.map((mode) => (isUsed(mode) ? networks[mode].list(by) : null)),
+        NetworkMode.options.map((mode) => {
+          const use = isUsed(mode);
+          if (use === "no") return null;
+          return use === "needed" ? networks[mode].list(by) : unlessRefused(networks[mode].list(by));
+        }),
       );
       return { bridge: bridge ?? null, namespace: namespace ?? null };
     },

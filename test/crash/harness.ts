@@ -159,7 +159,10 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       readStatus: host.processes.readShimStatus,
     },
     openChannel: (address, { vm }) => openGuestChannel(address, { vm, version: "0.1.0" }),
-    network: joinNetworks({ networks: { bridge: network, namespace: inside }, isUsed: (mode) => mode === "bridge" }),
+    network: joinNetworks({
+      networks: { bridge: network, namespace: inside },
+      isUsed: (mode) => (mode === "bridge" ? "needed" : "no"),
+    }),
     namespace: {
       find: async () => false,
       enterArgv: () => [],
