@@ -1,5 +1,5 @@
 // The client of the daemon: greets it first, starts it on demand, replaces it when this side is newer, then calls it.
-import { describeUnknown, fail } from "../spec/errors.ts";
+import { describeUnknown, fail, hasCode } from "../spec/errors.ts";
 import type { Client, Output } from "../spec/rpc/contract.ts";
 import { type Build, isNewer } from "./decide-replacement.ts";
 import { RemoteError } from "./remote-error.ts";
@@ -32,6 +32,8 @@ export type DaemonClient = Client & {
 
 const STOP_TIMEOUT_MS = 60_000;
 const HELLO_TIMEOUT_MS = 10_000;
+const GREETINGS = 5;
+const GREET_AGAIN_MS = 20;
 
 const isAlive = (pid: number): boolean => {
   try {
@@ -49,17 +51,21 @@ export const connect = (connection: Connection): DaemonClient => {
   const { self, note } = connection;
   let greeting: Promise<Hello> | null = null;
 
+  /** A daemon that has just been killed may still hang up on a greeting. It asks for nothing, so it is said again. */
   const greet = async (socket: string): Promise<Hello | null> => {
     const params = { version: self.version, build: self.build, protocol: CLIENT_PROTOCOL };
     const signal = AbortSignal.timeout(HELLO_TIMEOUT_MS);
-    try {
-      return (await callOnce({ socket, method: "system.hello", params, signal })) as Hello;
-    } catch (error) {
-      if (error instanceof NobodyListens) return null;
-      if (signal.aborted) {
-        throw fail("daemon.unreachable", { socket, detail: `no answer within ${HELLO_TIMEOUT_MS / 1000} s` }, error);
+    for (let tries = 1; ; tries++) {
+      try {
+        return (await callOnce({ socket, method: "system.hello", params, signal })) as Hello;
+      } catch (error) {
+        if (error instanceof NobodyListens) return null;
+        if (signal.aborted) {
+          throw fail("daemon.unreachable", { socket, detail: `no answer within ${HELLO_TIMEOUT_MS / 1000} s` }, error);
+        }
+        if (tries === GREETINGS || !hasCode(error, "daemon.unreachable")) throw error;
+        await Bun.sleep(tries * GREET_AGAIN_MS);
       }
-      throw error;
     }
   };
 

@@ -34,7 +34,11 @@ const clientOf = (socket: string, over: Partial<Parameters<typeof connect>[0]> =
   });
 
 /** A server that answers the greeting and then does to the connection what the test says. */
-const rudeDaemon = async (behave: (socket: Socket, request: string) => void): Promise<string> => {
+const rudeDaemon = async (
+  behave: (socket: Socket, request: string) => void,
+  { hangUps = 0 }: { hangUps?: number } = {},
+): Promise<string> => {
+  let left = hangUps;
   const place = makePlace();
   const sockets = new Set<Socket>();
   const server: Server = createServer((socket) => {
@@ -43,6 +47,7 @@ const rudeDaemon = async (behave: (socket: Socket, request: string) => void): Pr
     socket.on("data", (bytes) => {
       const request = String(bytes);
       if (!request.includes("system.hello")) return behave(socket, request);
+      if (left-- > 0) return socket.destroy();
       const body = JSON.stringify({ jsonrpc: "2.0", id: 1, result: hello });
       socket.write(
         `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
@@ -61,6 +66,18 @@ const rudeDaemon = async (behave: (socket: Socket, request: string) => void): Pr
   });
   return place.socket;
 };
+
+describe("a greeting that is hung up on, as by a daemon that was just killed,", () => {
+  test("is said again", async () => {
+    const socket = await rudeDaemon(() => {}, { hangUps: 3 });
+    expect(await clientOf(socket).hello()).toMatchObject({ pid: hello.pid });
+  });
+
+  test("is not said for ever", async () => {
+    const socket = await rudeDaemon(() => {}, { hangUps: 1000 });
+    expect(await codeOf(clientOf(socket).hello())).toStartWith("daemon.unreachable: ");
+  });
+});
 
 const codeOf = (call: Promise<unknown>): Promise<string> =>
   call.then(

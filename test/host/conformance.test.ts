@@ -1,13 +1,12 @@
 // The host suite over the model, over Linux in a network namespace that is thrown away, and over the namespaces of an instance without root.
 import { afterAll, test } from "bun:test";
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { createRootClient } from "../../src/host/root-client.ts";
-import { REGISTRY_DIR } from "../../src/host/root-registry.ts";
 import { describeHost } from "../conformance/host.ts";
 import { createFakeWorld } from "../fakes/fake-host.ts";
 import { buildHolder, openHolder, removeBuiltHolder } from "./built-holder.ts";
 import { createNetLab, findLabObstacle } from "./net-lab.ts";
+import { forgetInstances } from "./registry.ts";
 
 // What a thrown-away namespace held is still registered on the host when the suite runs as root: taken out by these names.
 const made: string[] = [];
@@ -58,7 +57,7 @@ if (obstacle === null) {
         async close() {
           await root.close();
           await lab.close();
-          for (const id of made.splice(0)) rmSync(`${REGISTRY_DIR}/${id}`, { force: true });
+          forgetInstances(made.splice(0));
         },
       };
     },
@@ -101,7 +100,7 @@ if ("executable" in shipped) {
         async close() {
           await root.close();
           close();
-          for (const id of made.splice(0)) rmSync(`${REGISTRY_DIR}/${id}`, { force: true });
+          forgetInstances(made.splice(0));
         },
       };
     },

@@ -1,10 +1,9 @@
 // What guests can and cannot send, proved with real packets between namespaces that play host, internet and guests.
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
 import { createRootClient } from "../../src/host/root-client.ts";
-import { REGISTRY_DIR } from "../../src/host/root-registry.ts";
 import { createNetwork, type NetPlace } from "../../src/net/network.ts";
 import { createNetLab, findLabObstacle, type Namespace, type NetLab } from "./net-lab.ts";
+import { forgetInstances } from "./registry.ts";
 
 const BUN = process.execPath;
 const PROBE = `${import.meta.dir}/net-probe.ts`;
@@ -115,7 +114,7 @@ suite(`packets${obstacle === null ? "" : ` (${obstacle})`}`, () => {
     for (const server of servers) server.kill("SIGKILL");
     await root?.close();
     await lab?.close();
-    for (const id of [A, B]) rmSync(`${REGISTRY_DIR}/${id}`, { force: true });
+    forgetInstances([A, B]);
   });
 
   test("a guest reaches the outside, which sees the host's address", async () => {

@@ -15,6 +15,12 @@ const broken = networkThat(() =>
 );
 const fine = networkThat(async () => inventory);
 
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => "none",
+    (error) => error.code,
+  );
+
 const joined = (bridge: Network, use: "needed" | "perhaps" | "no") =>
   joinNetworks({ networks: { bridge, namespace: fine }, isUsed: (mode) => (mode === "bridge" ? use : "perhaps") });
 
@@ -25,17 +31,14 @@ describe("a user whom sudo refuses, on a host where banger was set up for others
   });
 
   test("is told so where one of the VMs needs the bridge", async () => {
-    const asked = joined(refused, "needed").lists("audit");
-    expect(asked).rejects.toMatchObject({ code: "root.unavailable" });
-    await asked.catch(() => {});
+    expect(await codeOf(joined(refused, "needed").lists("audit"))).toBe("root.unavailable");
   });
 });
 
 test("any other failure of the helper is a failure", async () => {
-  for (const asked of [joined(broken, "perhaps").lists("audit"), joined(broken, "perhaps").ensure([], "recovery")]) {
-    expect(asked).rejects.toMatchObject({ code: "host.command_failed" });
-    await asked.catch(() => {});
-  }
+  const { lists, ensure } = joined(broken, "perhaps");
+  expect(await codeOf(lists("audit"))).toBe("host.command_failed");
+  expect(await codeOf(ensure([], "recovery"))).toBe("host.command_failed");
 });
 
 test("a network that cannot be there is not looked for", async () => {

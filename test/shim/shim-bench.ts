@@ -61,6 +61,14 @@ export const readUntil = async (console: ShimConsole, text: string): Promise<str
   throw new Error(`ended without ${text}: ${shown.slice(-200)}`);
 };
 
+const endNow = (pid: number): void => {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if ((error as { code?: string }).code !== "ESRCH") throw error;
+  }
+};
+
 /** Waits for a condition, for 10 s at most where nobody says otherwise. */
 export const until = async (
   claim: string,
@@ -142,7 +150,8 @@ export const openBench = async (shimPath = builtShim()) => {
   const close = async () => {
     for (const { shimPid, shimStartTicks, bootId } of left) {
       const shim = { pid: shimPid, startTicks: shimStartTicks, bootId };
-      if ((await proveProcess(shim)) === "same") process.kill(shimPid, "SIGKILL");
+      // It may be ending by itself between the look and the signal.
+      if ((await proveProcess(shim)) === "same") endNow(shimPid);
       await until("the shim is gone", async () => (await proveProcess(shim)) === "gone");
     }
     await rm(dir, { recursive: true, force: true });
