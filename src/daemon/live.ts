@@ -48,8 +48,10 @@ export const openLive = (context: Context, plan: StartPlan): LiveVm => {
       }
     } catch (error) {
       if (release.signal.aborted) return;
-      cause = "killed";
-      log.warn("the shim was lost", { vm: name, detail: describeUnknown(error) });
+      // One that ended just as it was asked has written down why; one that wrote nothing was killed, and its VMM with it.
+      const status = await shims.readStatus(plan.paths.shimStatus);
+      cause = (status?.state === "ended" ? status.cause : null) ?? "killed";
+      if (cause === "killed") log.warn("the shim was lost", { vm: name, detail: describeUnknown(error) });
     }
     if (!isEndExpected) context.onGuestEnd(id, cause);
   };

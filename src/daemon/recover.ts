@@ -12,6 +12,7 @@ import { deleteVm, forget, setState, stopVm } from "./operate.ts";
 
 const SHIM_TIMEOUT_MS = 2000;
 const ATTACH_TIMEOUT_MS = 2000;
+const SETTLE_MS = 500;
 const caller = { requestedBy: "recovery", emit: () => {} };
 
 /** What became of each VM that needed something; for the log and for tests. */
@@ -24,7 +25,7 @@ export const recover = async (context: Context): Promise<RecoveryReport> => {
   const found = await Promise.all(
     store.vms.all().map(async (record) => ({
       record,
-      recovery: decideRecovery(situationOf(context, record), await observe(context, record)),
+      recovery: decideRecovery(situationOf(context, record), await observeSettled(context, record)),
     })),
   );
   await renewNetwork(context, found);
@@ -81,6 +82,14 @@ const situationOf = ({ store }: Context, record: VmRecord) => {
     openCreate: progressOf(store.journal.standing(record.id, "vm.create")),
     openStart: progressOf(store.journal.standing(record.id, "vm.start")),
   };
+};
+
+/** A VMM that is just ending answers no more and is not gone yet: what cannot be proved is looked at again before it is given up. */
+const observeSettled = async (context: Context, record: VmRecord): Promise<Observed> => {
+  const observed = await observe(context, record);
+  if (observed.vmm !== "unproven") return observed;
+  await Bun.sleep(SETTLE_MS);
+  return await observe(context, record);
 };
 
 /** Finds out whether the VMM of a VM runs and is ours: the shim's word, its child's start time and boot id, and the VM id in the VMM's own words. */
