@@ -6,7 +6,16 @@ import { builtShim } from "../shim/shim-bench.ts";
 import { builtTsc } from "../vmm/built-tsc.ts";
 
 const root = resolve(import.meta.dir, "../..");
-const SOURCES = ["src", "test", "native", "package.json", "tsconfig.json", "bunfig.toml", "node_modules/zod"] as const;
+const SOURCES = [
+  "src",
+  "test",
+  "native",
+  "package.json",
+  "runtime-bundle.toml",
+  "tsconfig.json",
+  "bunfig.toml",
+  "node_modules/zod",
+] as const;
 const BUILT = ["build/test-shim", "build/test-guest", "build/test-tsc"] as const;
 
 /** The lab has no compiler: what tests compile is compiled here, where they look for it before they do it themselves. */

@@ -36,9 +36,10 @@ const bringTree = (from: string, to: string): void => {
 /** What a checkout has when it is built; the scripts of images too, for banger looks whether it is complete. */
 const bringBuild = (home: string): void => {
   const programs = readdirSync(join(root, "build")).filter((name) => /^banger[a-z-]*$/.test(name));
-  for (const path of [...programs.map((name) => `build/${name}`), "build/guest", "images"]) {
+  const kernel = existsSync(join(root, OWN_KERNEL)) ? [OWN_KERNEL, "runtime/bundle.json"] : [];
+  for (const path of [...programs.map((name) => `build/${name}`), "build/guest", "images", ...kernel]) {
     const from = join(root, path);
-    cpSync(from, join(home, "banger", path), { recursive: true, verbatimSymlinks: true });
+    cpSync(from, join(home, "banger", path), { recursive: true, verbatimSymlinks: true, preserveTimestamps: true });
   }
 };
 
@@ -65,10 +66,15 @@ const bringImage = async (staging: string, user: string): Promise<void> => {
   }
 };
 
+/** Where `make kernel` leaves it, below the checkout. */
+export const OWN_KERNEL = "runtime/kernel";
+
+/** What the kernel is where nobody says otherwise must not depend on whether one was built. */
 const CONFIG = `version = 1
 [vm]
 vcpus = 1
 memory = "512M"
+kernel = "image"
 [timeouts]
 ready = "300s"
 stop_ask = "120s"

@@ -1,9 +1,13 @@
 // Guests on a real /dev/kvm, through banger as a user with sudo has it: by QEMU, by Firecracker, and by Firecracker in a jail.
+
 import { afterAll, beforeAll, expect } from "bun:test";
+import { existsSync } from "node:fs";
 import { jailUid } from "../../src/spec/names.ts";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import { findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.ts";
+import { OWN_KERNEL } from "./home-disk.ts";
 import { proveInside } from "./inside.ts";
+import { bootBothKernels } from "./kernels.ts";
 import { liveLife } from "./life.ts";
 import { liveWithoutRoot } from "./rootless.ts";
 import { audit, banger, bangerOk, closeStory, ensureRunning, host, labTest, OPEN_MS, openStory } from "./story.ts";
@@ -39,6 +43,12 @@ liveLife({
 
 for (const vmm of ["qemu", "firecracker"] as const)
   proveInside({ vmm, obstacle: obstacleOf(`${vmm}-driver`, vmm === "firecracker" ? lack : null) });
+
+const kernelLack = existsSync(OWN_KERNEL) ? null : "banger's own kernel is not built here: make kernel";
+for (const vmm of ["qemu", "firecracker"] as const) {
+  const own = vmm === "firecracker" ? (lack ?? kernelLack) : kernelLack;
+  bootBothKernels({ vmm, obstacle: obstacleOf(`${vmm}-kernels`, own) });
+}
 
 liveWithoutRoot({ obstacle: obstacleOf("rootless", lack) });
 
