@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -52,12 +53,26 @@ static void count(uint64_t *counter, uint64_t more)
     __atomic_fetch_add(counter, more, __ATOMIC_RELAXED);
 }
 
+/*
+ * sendmmsg(2) and recvmmsg(2) themselves, of which musl makes a sendmsg(2) for each message, and a walk over all of them first, on 64 bits: the kernel has two
+ * lengths of struct msghdr wider than POSIX does. The paddings beside them are members of musl's struct, and zero in ours, so that both see the same numbers.
+ */
+static int send_many(struct mmsghdr *messages, unsigned length)
+{
+    return (int)syscall(SYS_sendmmsg, udp, messages, length, MSG_DONTWAIT);
+}
+
+static int receive_many(struct mmsghdr *messages, unsigned length)
+{
+    return (int)syscall(SYS_recvmmsg, udp, messages, length, MSG_DONTWAIT, NULL);
+}
+
 /* An ICMP error that some client left behind comes out of the next send, in place of sending: so it goes on as long as every other call gets somewhere. */
 static void send_all(struct mmsghdr *messages, unsigned length)
 {
     unsigned sent = 0;
     for (int futile = 0; sent < length && futile < 3;) {
-        int done = sendmmsg(udp, messages + sent, length - sent, MSG_DONTWAIT);
+        int done = send_many(messages + sent, length - sent);
         futile = done > 0 ? 0 : futile + 1;
         if (done > 0) sent += (unsigned)done;
     }
@@ -75,7 +90,7 @@ void daemon_answered(const struct sockaddr_in *asker, const uint8_t *octets, siz
 /* Whether there may be more to read. */
 static bool answer_batch(void)
 {
-    int received = recvmmsg(udp, in, BATCH, MSG_DONTWAIT, NULL);
+    int received = receive_many(in, BATCH);
     /* An ICMP error is read like a message, once; then comes what is there. */
     if (received < 0) return errno != EAGAIN && errno != EWOULDBLOCK;
     uint32_t generation = __atomic_load_n(&board->generation, __ATOMIC_ACQUIRE);
