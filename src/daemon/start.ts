@@ -152,7 +152,7 @@ export const startSteps = (context: Context, plan: StartPlan, options: StartOpti
 const earlyEnd = async (context: Context, plan: StartPlan, shim: ShimControl): Promise<EarlyEnd> => {
   const exitCode = await shim.untilExit().then(
     ({ code }) => code,
-    () => null,
+    async () => (await context.shims.readStatus(plan.paths.shimStatus))?.code ?? null,
   );
   return { exitCode, stderr: sanitise(await context.host.files.tail(plan.paths.vmmLog, STDERR_TAIL_BYTES)).trim() };
 };

@@ -73,8 +73,12 @@ const launch = async (subject: VmmSubject, bench: Bench, changes: Partial<Launch
   // At the end of a test the shim is killed, and whoever still waits is told so.
   watching.catch(() => {});
   const ended = (async (): Promise<EarlyEnd> => {
-    const { code } = await shim.untilExit();
-    return { exitCode: code, stderr: await textOf(shimPlan.vmmLog) };
+    // As the daemon does it: a shim may have ended before anybody could ask, and the log tells all the same.
+    const exitCode = await shim.untilExit().then(
+      ({ code }) => code,
+      () => null,
+    );
+    return { exitCode, stderr: await textOf(shimPlan.vmmLog) };
   })();
   ended.catch(() => {});
   const attach = (timeoutMs = 5000 * subject.patience): Promise<VmmControl> =>

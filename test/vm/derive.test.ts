@@ -54,7 +54,7 @@ suite(`an image out of another${obstacle === null ? "" : ` (${obstacle})`}`, () 
       expect(await banger.audit()).toEqual({ clean: true, findings: [] });
       expect(await banger.leftovers()).toEqual([]);
     },
-    2 * BOOT_MS,
+    4 * BOOT_MS,
   );
 
   test(
@@ -93,7 +93,7 @@ suite(`an image out of another${obstacle === null ? "" : ` (${obstacle})`}`, () 
       expect(await banger.guest("web", "hostname")).toBe("web");
       await banger.ok(["rm", "--force", "web"]);
     },
-    3 * BOOT_MS,
+    4 * BOOT_MS,
   );
 
   test(
@@ -119,6 +119,6 @@ suite(`an image out of another${obstacle === null ? "" : ` (${obstacle})`}`, () 
       expect(imageDirs().length).toBe(before.length - 1);
       expect(await banger.leftovers()).toEqual([]);
     },
-    2 * BOOT_MS,
+    4 * BOOT_MS,
   );
 });
