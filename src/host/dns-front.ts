@@ -32,6 +32,8 @@ export type OpenDnsFront = (options: DnsFrontOptions) => Promise<DnsFront>;
 const BOARD_BYTES = 144;
 const BOARD = { generation: 0, dropped: 1, answered: 2 };
 const GREETING_BYTES = 8;
+/** It binds and says so at once; one that says nothing is ended, and is then one that does not work. */
+const GREETING_MS = 5000;
 const ASK_HEADER = 8;
 const ANSWER_HEADER = 16;
 /** Longer ones are rare, and are worked out each time (native/dns-front/memory.h; the id is not part of a key). */
@@ -79,7 +81,7 @@ const renderAnswer = (frame: Uint8Array, answer: Uint8Array, generation: number)
   return bytes;
 };
 
-/** Cuts a stream of octets into frames whose first two octets, and `header` more, say how long they are. */
+/** Cuts a stream of octets into frames: a header, whose first two octets say how long the query is that follows it. */
 const framesOf = (onFrame: (frame: Uint8Array) => void) => {
   let held = new Uint8Array(0);
   return (chunk: Uint8Array): void => {
@@ -122,12 +124,14 @@ export const createDnsFront = (given: { helper: string; directory: string }): Op
     child.unref();
     const reader = child.stdout.getReader();
 
+    const late = setTimeout(() => child.kill("SIGKILL"), GREETING_MS);
     let greeting = new Uint8Array(0);
     while (greeting.length < GREETING_BYTES) {
       const { done, value } = await reader.read();
       if (done) break;
       greeting = Buffer.concat([greeting, value]);
     }
+    clearTimeout(late);
     rmSync(path, { force: true });
     if (greeting.length < GREETING_BYTES) {
       throw fail("host.command_failed", { command, exitCode: await child.exited, stderr: "" });

@@ -1,6 +1,6 @@
 // banger-dns-front, the program in front of the name server: what it remembers, when it forgets, and what becomes of names without it.
 import { afterEach, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DnsServer, DnsServerOptions } from "../../src/dns/server.ts";
 import { createDnsFront } from "../../src/host/dns-front.ts";
@@ -137,6 +137,16 @@ test("a server whose program in front is missing answers all the same, and says 
   expect(said.join("\n")).toContain("names are answered without it");
   expect(readdirSync(boards).filter((name) => name.startsWith("dns-"))).toEqual([]);
 });
+
+test("one that says nothing is given up, and names are answered without it", async () => {
+  const said: string[] = [];
+  const mute = join(boards, "mute");
+  writeFileSync(mute, "#!/bin/sh\nexec sleep 600\n", { mode: 0o700 });
+  const front = createDnsFront({ helper: mute, directory: boards });
+  const server = await serveFronted({ front, log: (line) => said.push(line) });
+  expect(headerOf(await answer(server, ask("hello.vm"))).rcode).toBe(0);
+  expect(said.join("\n")).toContain("names are answered without it");
+}, 20_000);
 
 test.skipIf(frontObstacle !== null)("it is not for people: a line that makes no sense is its usage", () => {
   for (const line of [[], ["127.0.0.1"], ["::1", "53", "/x"], ["127.0.0.1", "65536", "/x"], ["127.0.0.1", "x", "/x"]]) {
