@@ -69,8 +69,8 @@ export type ChosenVmm = {
 /** What this host is like, for people and before operations. */
 export type Doctor = {
   check(): Promise<CheckRow[]>;
-  /** Errors: those of the checks that the operation depends on. */
-  preflight(purposes: readonly Purpose[], options?: { mode: NetworkMode }): Promise<void>;
+  /** `facts`, where the caller needs them too. Errors: those of the checks that the operation depends on. */
+  preflight(purposes: readonly Purpose[], options?: { mode: NetworkMode; facts?: Host["facts"] }): Promise<void>;
 };
 
 export type Log = {

@@ -144,7 +144,8 @@ export const createDoctor = (find: () => { context: Context; probe: (name: VmmNa
       const now = ports();
       const { network } = now.config;
       const config = { ...now.config, network: { ...network, mode: options?.mode ?? network.mode } };
-      await preflight({ ...now, config, proved }, purposes);
+      const host = { ...now.host, facts: options?.facts ?? now.host.facts };
+      await preflight({ ...now, host, config, proved }, purposes);
     },
   };
 };

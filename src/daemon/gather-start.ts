@@ -2,6 +2,7 @@
 import { planVmPaths } from "../core/paths.ts";
 import { planLink, planStart } from "../core/plan-start.ts";
 import { describePrivilege } from "../core/privilege.ts";
+import type { Host } from "../host/host.ts";
 import { fail } from "../spec/errors.ts";
 import { jailUid } from "../spec/names.ts";
 import type { StartPlan } from "../spec/plan.ts";
@@ -18,7 +19,7 @@ const cidOf = (slot: number): number => slot + 1000;
 export const gatherStart = async (
   context: Context,
   record: VmRecord,
-  options: { readyTimeoutMs: number | null },
+  options: { readyTimeoutMs: number | null; facts?: Host["facts"] },
 ): Promise<{ plan: StartPlan; driver: VmmDriver; vmmReason: string; privilege: string }> => {
   const { host, images, paths, config } = context;
   const { spec } = record;
@@ -27,13 +28,13 @@ export const gatherStart = async (
   // An image of long ago may have none; one that is gone had it when this VM was made.
   if (context.store.images.get(spec.imageId)?.helperVersion === null)
     throw fail("image.without_helper", { image: spec.imageName });
-  const [chosen, facts, kernel, subnet, loopback] = await Promise.all([
+  const [chosen, facts, kernel, loopback] = await Promise.all([
     context.chooseVmm(spec.vmm),
-    host.facts(),
+    (options.facts ?? host.facts)(),
     images.kernelOf(spec.kernelId, spec.imageName),
-    context.subnet.choose(),
     link.mode === "namespace" ? context.loopback.choose() : null,
   ]);
+  const subnet = context.subnet.choose(facts.routes);
   const { timeouts } = config();
   if (!(await host.files.exists(context.native.shim))) {
     const { shim } = context.native;

@@ -107,7 +107,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
     ownKernel: bundle.ownKernel,
     wantedKernel: () => config.current().vm.kernel,
   });
-  const subnet = createSubnetKeeper({ instance: paths.instance, store, host, config: config.current });
+  const subnet = createSubnetKeeper({ instance: paths.instance, store, config: config.current });
   const loopback = createLoopbackKeeper({ instance: paths.instance, store, listening: readHostSockets });
   const names = await openNameService({
     config: config.current,

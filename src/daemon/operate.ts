@@ -1,5 +1,6 @@
 // The operations on a VM, each under the VM's lock: start, stop, delete, and what follows when a guest ends by itself.
 import { isSimulatedCrash, runSteps, type StepObserver, undoSteps } from "../engine/step.ts";
+import type { Host } from "../host/host.ts";
 import { fail, isBangerError, reportOf } from "../spec/errors.ts";
 import type { ProgressEvent, StepEvent } from "../spec/events.ts";
 import { CreatePlan, StartPlan } from "../spec/plan.ts";
@@ -56,9 +57,12 @@ export const startVm = async (context: Context, id: string, request: StartReques
     throw fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb: "start", needs: ["stopped"] });
   }
   await context.settleVmms(tellOfProof(request.emit));
-  await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge" });
+  let known: ReturnType<Host["facts"]> | null = null;
+  const facts = () => (known ??= context.host.facts());
+  await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge", facts });
   const { plan, driver, vmmReason, privilege } = await gatherStart(context, record, {
     readyTimeoutMs: request.readyTimeoutMs,
+    facts,
   });
   const operation = store.transaction(() => {
     store.vms.updateRuntime(id, { lastError: null, lastEnd: null });

@@ -29,7 +29,7 @@ export const prepareCreate = async (
     context.chooseVmm(wishOf(input.vmm ?? vmm.prefer)),
   ]);
   const slot = chooseSlot(records.flatMap(({ spec }) => spec.networks.map(({ slot }) => slot)));
-  if (slot === null) throw fail("net.addresses_exhausted", { subnet: await context.subnet.choose() });
+  if (slot === null) throw fail("net.addresses_exhausted", { subnet: context.subnet.choose(facts.routes) });
   const { mode: networkMode, vmId = context.randomHex(12) } = options;
   const given = await Promise.all(input.sshKey.map((key) => readKeys(context, key)));
   const own = defaults.sshKeys

@@ -125,7 +125,7 @@ const saysItIs = async (context: Context, plan: StartPlan): Promise<boolean> => 
 /** What the shim wrote about an end that no daemon saw; a record from another boot means that the host went down under the VM. */
 const endCauseOf = async (context: Context, plan: StartPlan, record: VmRecord): Promise<EndCause> => {
   const status = await context.shims.readStatus(plan.paths.shimStatus);
-  const { bootId } = await context.host.facts();
+  const bootId = await context.host.bootId();
   const process = record.runtime.process;
   if ((status ?? process)?.bootId !== bootId) return "host_reboot";
   if (status?.state === "ended" && status.cause !== null) return status.cause;

@@ -1,15 +1,14 @@
 // Keeps the instance's subnet: chosen once so that it overlaps no route of the host, and again only when it has to be.
 import { chooseSubnet, decideSubnet, findClash } from "../core/net-plan.ts";
 import type { HostRoute } from "../core/net-routes.ts";
-import type { Host } from "../host/host.ts";
 import type { Config } from "../spec/config.ts";
 import { fail } from "../spec/errors.ts";
 import { bridgeName } from "../spec/names.ts";
 import type { Store } from "../store/store.ts";
 
 export type SubnetKeeper = {
-  /** The subnet that starts use now. Errors: net.subnet_exhausted, net.subnet_taken. */
-  choose(): Promise<string>;
+  /** The subnet that starts use now, on a host with these routes. Errors: net.subnet_exhausted, net.subnet_taken. */
+  choose(routes: readonly HostRoute[]): string;
   /** The one chosen last; null before the first. */
   known(): string | null;
 };
@@ -29,17 +28,11 @@ const refusal = (instance: string, routes: readonly HostRoute[], configured: str
   });
 };
 
-export const createSubnetKeeper = (options: {
-  instance: string;
-  store: Store;
-  host: Host;
-  config: () => Config;
-}): SubnetKeeper => {
-  const { instance, store, host, config } = options;
+export const createSubnetKeeper = (options: { instance: string; store: Store; config: () => Config }): SubnetKeeper => {
+  const { instance, store, config } = options;
   return {
     known: () => store.meta.get(KEY),
-    choose: async () => {
-      const { routes } = await host.facts();
+    choose: (routes) => {
       const decision = decideSubnet({
         instance,
         routes,

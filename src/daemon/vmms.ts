@@ -31,7 +31,7 @@ export const createVmmFinder = (options: {
   const asked = new Map<VmmName, Promise<VmmProbe>>();
 
   const ask = async (name: VmmName, onProof: () => void): Promise<VmmProbe> => {
-    const { bootId } = await host.facts();
+    const bootId = await host.bootId();
     await host.files.makeDir(cacheDir);
     const kernel = options.kernel();
     const found = await drivers[name].probe({

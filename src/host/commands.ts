@@ -7,7 +7,13 @@ import { renderNft, renderNftDelete } from "./nft-rules.ts";
 
 /** One effect: a program with its input, or a value written below /proc/sys. Never a shell. */
 export type HostCommand =
-  | { kind: "exec"; argv: readonly string[]; stdin?: string }
+  | {
+      kind: "exec";
+      argv: readonly string[];
+      stdin?: string;
+      /** Begins together with the one before it: neither needs the other's effect, and the kernel has them wait for the same. */
+      isBeside?: true;
+    }
   | {
       kind: "sysctl";
       /** Path below /proc/sys. */
@@ -126,13 +132,15 @@ const findDeletableTap = (op: { instance: string; tap: string }, links: readonly
   return [op.tap];
 };
 
+const beside = (command: HostCommand & { kind: "exec" }): HostCommand => ({ ...command, isBeside: true });
+
 const deleteLinks = (names: readonly string[], tools: NetTools) =>
   batch(
     tools,
     names.map((name) => `link delete dev ${name}`),
   );
 
-const applyTables = (stdin: string, tools: NetTools): HostCommand[] => [
+const applyTables = (stdin: string, tools: NetTools): (HostCommand & { kind: "exec" })[] => [
   { kind: "exec", argv: [tools.nft, "-f", "-"], stdin },
 ];
 
@@ -140,9 +148,11 @@ const release = (op: Extract<HostOp, { op: "net.release" }>, links: readonly See
   const tap = findDeletableTap(op, links);
   const others = links.filter(({ name }) => name !== op.tap);
   if (hasTaps(op.bridge, others)) return deleteLinks(tap, tools);
-  // The tables last: whatever is still connected stays within the rules until it is not.
   const names = [...tap, ...findDeletableBridge(op, others)];
-  return [...deleteLinks(names, tools), ...applyTables(renderNftDelete(op.instance), tools)];
+  const tables = applyTables(renderNftDelete(op.instance), tools);
+  // The tables last: whatever is still connected stays within the rules until it is not. Mostly nothing is.
+  const isConnected = links.some(({ name, hasCarrier }) => name === op.tap && hasCarrier);
+  return [...deleteLinks(names, tools), ...(isConnected ? tables : tables.map(beside))];
 };
 
 /**

@@ -13,6 +13,8 @@ export type Host = {
   proxies: ProxyPort;
   /** What this machine is; read anew on each call, because routes and resolvers change. */
   facts(): Promise<HostFacts>;
+  /** Which boot of this machine this is; one of the facts, without the rest of them. */
+  bootId(): Promise<string>;
   /** Ends the privileged helper. VMs and their shims are not touched. */
   close(): Promise<void>;
 };

@@ -6,6 +6,7 @@ import { runCommand } from "./command.ts";
 import { readFacts } from "./facts.ts";
 import { createFiles } from "./files.ts";
 import type { Host, PrivLogSink } from "./host.ts";
+import { readBootId } from "./process-proof.ts";
 import { proxies } from "./proxy.ts";
 import { createRootClient } from "./root-client.ts";
 import { INSTALLED_HELPER, planRootLaunch, type RootLaunch, readComponents } from "./root-launch.ts";
@@ -49,6 +50,7 @@ export const openHost = ({ paths, privLog, planLaunch = findRootLaunch }: LinuxH
     },
     proxies,
     facts: readFacts,
+    bootId: readBootId,
     close: () => root.close(),
   };
 };

@@ -40,6 +40,22 @@ const writeSysctl = async ({ key, value, isOptional, onlyIf }: HostCommand & { k
   }
 };
 
+/** In order; those that begin together are one group. */
+const inGroups = (commands: readonly HostCommand[]): HostCommand[][] => {
+  const groups: HostCommand[][] = [];
+  for (const command of commands) {
+    const last = groups.at(-1);
+    if (last && command.kind === "exec" && command.isBeside) last.push(command);
+    else groups.push([command]);
+  }
+  return groups;
+};
+
+/** Ends when each has ended, also where one fails: nothing of an operation goes on behind its answer. */
+const executeTogether = async (group: readonly HostCommand[]): Promise<void> => {
+  for (const ended of await Promise.allSettled(group.map(execute))) if (ended.status === "rejected") throw ended.reason;
+};
+
 const takeInventory = async (instance: string, tools: NetTools): Promise<NetInventory> => {
   const [links, tables] = await Promise.all([execute(showLinks(tools)), execute(showTables(tools))]);
   const jails = listJails(instance);
@@ -57,7 +73,7 @@ export const doOperation = async (
     return null;
   }
   const links = seesLinks(op) ? parseLinks(await execute(showLinks(tools))) : [];
-  for (const command of commandFor(op, links, tools)) await execute(command);
+  for (const group of inGroups(commandFor(op, links, tools))) await executeTogether(group);
   return null;
 };
 

@@ -40,14 +40,14 @@ export const measureTscKhz = async (options: TscOptions): Promise<number | null>
 
 /** Measures when first asked, for guests whose clock needs it: under KVM they have a clock of the host's. */
 export const createTscMeter = (options: {
-  host: Pick<Host, "facts"> & { processes: Pick<Host["processes"], "runCommand"> };
+  host: Pick<Host, "bootId"> & { processes: Pick<Host["processes"], "runCommand"> };
   native: { tsc: string };
   cacheDir: string;
 }): ((accelerator: "kvm" | "tcg") => Promise<number | null>) => {
   const { host, native, cacheDir } = options;
   return async (accelerator) => {
     if (accelerator === "kvm") return null;
-    const { bootId } = await host.facts();
+    const bootId = await host.bootId();
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     return await measureTscKhz({ helper: native.tsc, processes: host.processes, cacheDir, bootId, signal });
   };

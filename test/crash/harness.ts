@@ -173,7 +173,7 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
       state: () => null,
     },
     chooseNetwork: async () => ({ mode: "bridge", reason: "a model" }),
-    subnet: createSubnetKeeper({ instance: paths.instance, store, host, config: config.current }),
+    subnet: createSubnetKeeper({ instance: paths.instance, store, config: config.current }),
     loopback: createLoopbackKeeper({ instance: paths.instance, store, listening: async () => [] }),
     names: {
       publish: (plan) => void names.add(plan.vm.name),

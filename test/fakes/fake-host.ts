@@ -142,6 +142,10 @@ export const createFakeWorld = (options: { instance?: string } = {}): FakeWorld 
       faults.requireAlive(life);
       return { ...world.facts, bootId: fleet.bootId };
     },
+    async bootId() {
+      faults.requireAlive(life);
+      return fleet.bootId;
+    },
     close: async () => {},
   });
 

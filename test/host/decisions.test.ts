@@ -61,7 +61,7 @@ describe("commandFor", () => {
     expect(inputs(create, [bridge, link("bgr-abcde-2")])[0]).toStartWith("link delete dev bgr-abcde-2\ntuntap add");
   });
 
-  test("the last tap takes bridge and tables with it, in this order; one of several goes alone", () => {
+  test("the last tap takes bridge and tables with it; one of several goes alone", () => {
     const release = { op: "net.release", instance: "abcde", bridge: "bgr-abcde", tap: "bgr-abcde-2" };
     const both = [link("bgr-abcde"), link("bgr-abcde-2", { master: "bgr-abcde" })];
     const [links, tables] = inputs(release, both);
@@ -69,6 +69,15 @@ describe("commandFor", () => {
     expect(tables).toContain("delete table inet bgr-abcde");
     expect(inputs(release, [...both, link("bgr-abcde-3")])).toEqual(["link delete dev bgr-abcde-2\n"]);
     expect(inputs(release, [])).toEqual([renderNftDelete("abcde")]);
+  });
+
+  test("tables go while links do, unless something is connected: that stays within the rules until it is not", () => {
+    const release = { op: "net.release" as const, instance: "abcde", bridge: "bgr-abcde", tap: "bgr-abcde-2" };
+    const isBeside = (hasCarrier: boolean) => {
+      const [, tables] = commandFor(release, [link("bgr-abcde"), link("bgr-abcde-2", { hasCarrier })], tools);
+      return tables?.kind === "exec" && tables.isBeside === true;
+    };
+    expect([isBeside(false), isBeside(true)]).toEqual([true, false]);
   });
 
   test("rules for nobody are no rules, unless there is a tap that must be kept silent", () => {

@@ -28,7 +28,7 @@ const finderOf = (probes: { firecracker: VmmProbe; qemu: VmmProbe }, kernel: str
   const finder = createVmmFinder({
     drivers: { firecracker: driver("firecracker"), qemu: driver("qemu") },
     host: {
-      facts: async () => ({ bootId: "b" }),
+      bootId: async () => "b",
       files: { makeDir: async () => {} },
       processes: {},
     } as unknown as Host,

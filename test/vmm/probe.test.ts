@@ -139,7 +139,7 @@ describe("the rate of the time stamp counter", () => {
   test("is not asked for under KVM", async () => {
     const refuse = () => Promise.reject(new Error("asked"));
     const meter = createTscMeter({
-      host: { facts: refuse, processes: { runCommand: refuse } },
+      host: { bootId: refuse, processes: { runCommand: refuse } },
       native: { tsc: "/x" },
       cacheDir,
     });
