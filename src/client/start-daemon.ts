@@ -43,9 +43,17 @@ const lastLineSince = (path: string, from: number): string => {
   }
 };
 
+/**
+ * How often the runtime looks for garbage when nothing happens, in milliseconds; allocations ask for it whenever they need it. At its
+ * default of a second that is most of what an idle daemon does.
+ */
+const IDLE_GC_MS = 10_000;
+
 /** What stays for ever in the environment of a daemon is the user's, without what would steer the runtime itself. */
-const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | undefined> =>
-  Object.fromEntries(Object.entries(env).filter(([name]) => !/^BUN_|^NODE_OPTIONS$/.test(name)));
+const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | undefined> => ({
+  ...Object.fromEntries(Object.entries(env).filter(([name]) => !/^BUN_|^NODE_OPTIONS$/.test(name))),
+  BUN_GC_TIMER_INTERVAL: String(IDLE_GC_MS),
+});
 
 /**
  * Starts the daemon and resolves with what `probe` answers once it answers at all (null: not yet). When another client's daemon is

@@ -235,6 +235,7 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   };
 
   let running: Promise<void> | null = null;
+  let timer: Timer | null = null;
   const isWhole = () => pair.udp !== null && pair.tcp !== null && pair.port === homePort;
   const retry = (): Promise<void> => {
     if (isClosed || isWhole()) return Promise.resolve();
@@ -251,15 +252,23 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
       })
       .finally(() => {
         running = null;
+        retryLater();
       });
     return running;
+  };
+  /** Only while something lacks: a server that has all it wants does nothing until it is asked. */
+  const retryLater = (): void => {
+    if (isClosed || isWhole() || timer !== null) return;
+    timer = setTimeout(() => {
+      timer = null;
+      void retry();
+    }, options.retryMs ?? 3000);
+    timer.unref();
   };
 
   const remembered = () => addCounts(before.remembered, pair.udp?.remembered?.() ?? {});
 
   await retry();
-  const timer = setInterval(() => void retry(), options.retryMs ?? 3000);
-  timer.unref();
 
   return {
     host,
@@ -287,7 +296,7 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
     retry,
     close: async () => {
       isClosed = true;
-      clearInterval(timer);
+      if (timer !== null) clearTimeout(timer);
       await running;
       await closePair(pair);
     },
