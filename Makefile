@@ -92,18 +92,15 @@ products: $(OUT)/banger $(helpers)
 $(OUT)/banger: $(sources)
 	@$(BUN) scripts/build.ts
 
+native_helpers := $(filter $(OUT)/banger-%,$(helpers))
+$(native_helpers): $(OUT)/banger-%: native/build.sh
+	sh native/build.sh $* $(OUT)
 $(OUT)/banger-shim: $(wildcard native/shim/*)
-	sh native/shim/build.sh $(OUT)
 $(OUT)/banger-proxy: $(wildcard native/proxy/*)
-	sh native/proxy/build.sh $(OUT)
 $(OUT)/banger-dns-front: $(wildcard native/dns-front/*)
-	sh native/dns-front/build.sh $(OUT)
 $(OUT)/banger-tsc: $(wildcard native/tsc/*)
-	sh native/tsc/build.sh $(OUT)
 $(OUT)/banger-holder: $(wildcard native/holder/*)
-	sh native/holder/build.sh $(OUT)
 $(OUT)/banger-jail: $(wildcard native/jail/*)
-	sh native/jail/build.sh $(OUT)
 $(OUT)/guest/banger-init: $(wildcard guest/init/*)
 	sh guest/init/build.sh $(OUT)/guest
 $(OUT)/guest/banger-initramfs-init: $(wildcard guest/initramfs/*)

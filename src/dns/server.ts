@@ -3,6 +3,7 @@ import { RCODE, type Zone } from "../core/dns-zone.ts";
 import type { OpenDnsFront } from "../host/dns-front.ts";
 import { acceptForwarded, answerQuery, renderError, type Transport } from "./answer.ts";
 import { cacheAnswers } from "./answer-cache.ts";
+import { addCounts, sumOf } from "./counts.ts";
 import type { Forwarder } from "./forwarder.ts";
 import { openFrontedUdp, type UdpSide } from "./fronted-udp.ts";
 import { openTcpListener, TCP_LIMITS, type TcpLimits, type TcpListener } from "./tcp-listener.ts";
@@ -74,14 +75,6 @@ type Pair = {
   udpError: string | null;
   tcpError: string | null;
 };
-
-type Counts = Readonly<Record<number, number>>;
-const addCounts = (one: Counts, other: Counts): Record<number, number> => {
-  const sum: Record<number, number> = { ...one };
-  for (const [rcode, count] of Object.entries(other)) sum[Number(rcode)] = (sum[Number(rcode)] ?? 0) + count;
-  return sum;
-};
-const sumOf = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0);
 
 const nothing: Pair = { port: 0, udp: null, tcp: null, udpError: null, tcpError: null };
 const errnoOf = (error: unknown): string => (error as { code?: string }).code ?? String(error);

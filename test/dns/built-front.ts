@@ -33,7 +33,7 @@ export const buildFront = (kind: "shipped" | "sanitized" = "shipped"): string =>
   if (known !== undefined) return known;
   const out = join(directory, kind);
   const { success, stderr } = run(
-    ["sh", join(SOURCE, "build.sh"), out],
+    ["sh", join(SOURCE, "../build.sh"), "dns-front", out],
     kind === "shipped" ? {} : { CC: sanitizer ?? "", CFLAGS: SANITIZERS },
   );
   if (!success) throw new Error(stderr.toString());

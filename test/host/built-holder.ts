@@ -12,8 +12,8 @@ export const removeBuiltHolder = (): void => rmSync(built, { recursive: true, fo
 export const buildHolder = (): { executable: string } | { obstacle: string } => {
   if (Bun.which("musl-gcc") === null) return { obstacle: "musl-gcc is not installed" };
   if (Bun.which("pasta") === null) return { obstacle: "pasta is not installed" };
-  const script = join(import.meta.dir, "../../native/holder/build.sh");
-  const { success, stderr } = Bun.spawnSync(["sh", script, built], { stdout: "ignore", stderr: "pipe" });
+  const script = join(import.meta.dir, "../../native/build.sh");
+  const { success, stderr } = Bun.spawnSync(["sh", script, "holder", built], { stdout: "ignore", stderr: "pipe" });
   if (!success) throw new Error(stderr.toString());
   const executable = join(built, "banger-holder");
   const probed = Bun.spawnSync([executable, "probe"], { stdout: "pipe" });

@@ -22,7 +22,7 @@ const compile = (source: string, to: string): void => {
 /** banger-jail as built here, with Firecracker's own programs where BANGER_FIRECRACKER names them, else what stands in for them. */
 export const buildPrograms = (real: string | null): Programs => {
   const dir = mkdtempSync(join(BASE, ".bgr-jail-"));
-  runTool([join(repository, "native/jail/build.sh"), dir]);
+  runTool([join(repository, "native/build.sh"), "jail", dir]);
   const [jailer, vmm] = [join(dir, "jailer"), join(dir, "firecracker")];
   if (real === null) {
     compile("stand-in-jailer.c", jailer);

@@ -28,7 +28,7 @@ export const shippedObstacle = Bun.which("musl-gcc") === null ? "musl-gcc is not
 export const buildProxy = (kind: "shipped" | "sanitized"): string => {
   const out = join(directory, kind);
   const env: Record<string, string> = kind === "shipped" ? {} : { CC: compiler ?? "", CFLAGS: SANITIZERS };
-  const { success, stderr } = run(["sh", join(SOURCE, "build.sh"), out], env);
+  const { success, stderr } = run(["sh", join(SOURCE, "../build.sh"), "proxy", out], env);
   if (!success) throw new Error(stderr.toString());
   return join(out, "banger-proxy");
 };

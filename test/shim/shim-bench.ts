@@ -37,7 +37,7 @@ export const builtShim = (env: Record<string, string> = {}): string => {
   for (const name of readdirSync(native).sort()) hash.update(name).update(readFileSync(join(native, name)));
   const directory = join(repository, "build/test-shim", hash.digest("hex").slice(0, 16));
   const shimPath = join(directory, "banger-shim");
-  if (!existsSync(shimPath)) runTool([join(native, "build.sh"), directory], env);
+  if (!existsSync(shimPath)) runTool([join(native, "../build.sh"), "shim", directory], env);
   return shimPath;
 };
 

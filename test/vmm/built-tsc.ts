@@ -14,6 +14,6 @@ export const builtTsc = (): string => {
     .slice(0, 16);
   const directory = join(repository, "build/test-tsc", hash);
   const program = join(directory, "banger-tsc");
-  if (!existsSync(program)) runTool([join(native, "build.sh"), directory]);
+  if (!existsSync(program)) runTool([join(native, "../build.sh"), "tsc", directory]);
   return program;
 };
