@@ -29,21 +29,6 @@ const link = (target: string, path: string): void => {
   renameSync(temporary, path);
 };
 
-/** Ink names a debugger that it loads when DEV is set; a program that people are given has none (STACK §1i.11). */
-const withoutDevtools: Bun.BunPlugin = {
-  name: "without devtools",
-  setup: (builder) => {
-    builder.onResolve({ filter: /^react-devtools-core$/ }, () => ({
-      path: "react-devtools-core",
-      namespace: "absent",
-    }));
-    builder.onLoad({ filter: /.*/, namespace: "absent" }, () => ({
-      contents: "export default { initialize() {}, connectToDevTools() {} };",
-      loader: "js",
-    }));
-  },
-};
-
 const build = buildId();
 const temporary = join(out, `.banger-${process.pid}`);
 mkdirSync(out, { recursive: true });
@@ -65,10 +50,7 @@ const done = await Bun.build({
   define: {
     BANGER_VERSION: JSON.stringify(version),
     BANGER_BUILD: JSON.stringify(build),
-    // The terminal UI's React, without its checks of a program that is still being written.
-    "process.env.NODE_ENV": '"production"',
   },
-  plugins: [withoutDevtools],
   throw: false,
 });
 if (!done.success) {

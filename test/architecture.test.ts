@@ -104,7 +104,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   engine: [],
   client: [],
   cli: ["@stricli/core", "@clack/prompts"],
-  tui: ["ink", "react"],
+  tui: [],
 };
 
 const isAllowed = ({ from, to, isTypeOnly }: Arrow): boolean => {

@@ -77,7 +77,7 @@ export const runOnTerminal = async (
 
 export type CarriedProgram = {
   /** Types into it. */
-  write: (text: string) => void;
+  write: (bytes: Uint8Array) => void;
   resize: (size: { columns: number; rows: number }) => void;
   /** The exit code, 128+n after signal n, once everything it wrote was handed over. */
   exited: Promise<number>;
@@ -112,7 +112,7 @@ export const carryOnTerminal = (request: {
     return shellExitCode(child.exitCode, child.signalCode);
   };
   return {
-    write: (text) => void terminal.write(text),
+    write: (bytes) => void terminal.write(bytes),
     resize: ({ columns, rows }) => terminal.resize(columns, rows),
     exited: finish(),
   };

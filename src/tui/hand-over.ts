@@ -1,7 +1,8 @@
 // Gives the user's terminal to another program and takes it back: keys to it, its output to the screen, its size with ours.
 import { writeSync } from "node:fs";
-import { type CarriedProgram, carryOnTerminal } from "../host/process.ts";
+import { carryOnTerminal } from "../host/process.ts";
 import type { Size } from "./model.ts";
+import type { TerminalInput } from "./terminal-input.ts";
 
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
@@ -18,24 +19,21 @@ const writeAll = (bytes: Uint8Array): void => {
   }
 };
 
-/** Runs it until it ends; answers its exit code. Nobody else may listen to the keys meanwhile. */
-export const runHandedOver = async (argv: readonly string[], sizeNow: () => Size): Promise<number> => {
-  const { stdin, stdout } = process;
-  const program: CarriedProgram = carryOnTerminal({ argv, ...sizeNow(), onOutput: writeAll });
-  const carry = (): void => {
-    for (let text = stdin.read(); text !== null; text = stdin.read()) program.write(String(text));
-  };
-  const resize = (): void => program.resize(sizeNow());
-  // Keys reach the program as they are: its own terminal makes signals and lines of them.
-  stdin.setRawMode(true);
-  stdin.ref();
-  stdin.on("readable", carry);
+/** Runs it until it ends; answers its exit code. Keys reach it as they are: its own terminal makes signals and lines of them. */
+export const runHandedOver = async (
+  argv: readonly string[],
+  terminal: { input: TerminalInput; size: () => Size },
+): Promise<number> => {
+  const { input, size } = terminal;
+  const { stdout } = process;
+  const program = carryOnTerminal({ argv, ...size(), onOutput: writeAll });
+  const resize = (): void => program.resize(size());
   stdout.on("resize", resize);
+  const takeBack = input.carryTo(program.write);
   try {
     return await program.exited;
   } finally {
+    takeBack();
     stdout.off("resize", resize);
-    stdin.off("readable", carry);
-    stdin.setRawMode(false);
   }
 };

@@ -1,5 +1,4 @@
 // Which key does what: the one table that the update, the help screen and the documentation read.
-import type { Key } from "ink";
 
 /** A key as the update sees it: its name, and the text it would enter. */
 export type KeyPress = {
@@ -76,59 +75,3 @@ const byScope = new Map<string, Action>(
 /** What a key does there; null for nothing. */
 export const actionOf = (scope: Scope, key: KeyPress): Action | null =>
   byScope.get(`${scope} ${key.name}`) ?? byScope.get(`${everywhere} ${key.name}`) ?? null;
-
-type NamedKey = Exclude<{ [Name in keyof Key]: Key[Name] extends boolean ? Name : never }[keyof Key], undefined>;
-
-const named: readonly (readonly [NamedKey, string])[] = [
-  ["upArrow", "up"],
-  ["downArrow", "down"],
-  ["leftArrow", "left"],
-  ["rightArrow", "right"],
-  ["pageUp", "pageup"],
-  ["pageDown", "pagedown"],
-  ["home", "home"],
-  ["end", "end"],
-  ["return", "enter"],
-  ["escape", "escape"],
-  ["backspace", "backspace"],
-  ["delete", "delete"],
-];
-
-/** SGR mouse reports (xterm, "Extended coordinates"): button, column and row counted from 1, `M` pressed or `m` released. */
-const mouseReport = /^\[<(\d+);(\d+);(\d+)([Mm])$/;
-
-const mouseKeys = (button: number, column: number, row: number, isPress: boolean): KeyPress[] => {
-  const at = { column: column - 1, row: row - 1 };
-  if (!isPress) return [];
-  if (button === 64) return [{ name: "wheel-up", text: "", at }];
-  if (button === 65) return [{ name: "wheel-down", text: "", at }];
-  return button === 0 ? [{ name: "click", text: "", at }] : [];
-};
-
-const namesOfCharacters: Readonly<Record<string, string>> = { " ": "space", "\r": "enter", "\n": "enter", "\t": "tab" };
-
-/** One character as a key; control characters that have no name enter nothing. */
-const characterKey = (character: string): KeyPress => {
-  const name = namesOfCharacters[character] ?? character;
-  return { name, text: /^\p{Cc}/u.test(character) ? "" : character };
-};
-
-/** What Ink read as the keys that were pressed: several when they came in one piece. */
-export const keysOf = (input: string, key: Key): readonly KeyPress[] => {
-  const report = mouseReport.exec(input);
-  if (report) {
-    const [button, column, row] = [report[1], report[2], report[3]].map(Number);
-    return mouseKeys(button ?? -1, column ?? 1, row ?? 1, report[4] === "M");
-  }
-  if (key.tab) return [{ name: key.shift ? "shift-tab" : "tab", text: "" }];
-  const found = named.find(([flag]) => key[flag]);
-  if (found) return [{ name: found[1], text: "" }];
-  if (key.ctrl) return [{ name: `ctrl-${input}`, text: "" }];
-  // A sequence that no terminal key of ours has.
-  if (input === "" || (key.meta && input.length > 1) || input.startsWith("["))
-    return input === "[" ? [characterKey("[")] : [];
-  if (key.meta) return [{ name: `alt-${input}`, text: "" }];
-  return [...input].map(characterKey);
-};
-
-export const pasted = (text: string): KeyPress => ({ name: "paste", text: text.replace(/\p{Cc}+/gu, " ").trim() });

@@ -62,6 +62,13 @@ export const fitLine = (line: Line, columns: number): Line => {
   return fitted;
 };
 
+let blank: { columns: number; line: Line } | null = null;
+/** An empty row; always the same one while the screen is as wide as it was. */
+export const blankLine = (columns: number): Line => {
+  if (blank?.columns !== columns) blank = { columns, line: fitLine([], columns) };
+  return blank.line;
+};
+
 export const textOf = (line: Line): string => line.map(({ text }) => text).join("");
 
 export const invert = (line: Line): Line => line.map((span) => ({ ...span, isInverse: true }));
@@ -101,7 +108,7 @@ export const coloured: Palette = {
 const withoutEnd = (line: Line): Line => {
   const end = line.findLastIndex(({ text, isInverse }) => isInverse || text.trimEnd() !== "");
   const last = line[end];
-  if (last === undefined) return [{ text: " " }];
+  if (last === undefined) return [];
   return last.isInverse ? line.slice(0, end + 1) : [...line.slice(0, end), { ...last, text: last.text.trimEnd() }];
 };
 
@@ -110,17 +117,11 @@ const endOf = (code: string): string => (code === "1" || code === "2" ? "22" : c
 
 type Brush = { begin: string; end: string };
 const brushes = new Map<string, Brush>();
-/** Each attribute in a sequence of its own, ended in turn: the form that Ink writes itself, and need not make again of ours. */
 const brushOf = (codes: string): Brush => {
   const known = brushes.get(codes);
   if (known) return known;
-  const each = codes.split(";");
-  const begin = each.map((code) => `\x1b[${code}m`).join("");
-  const end = each
-    .map((code) => `\x1b[${endOf(code)}m`)
-    .reverse()
-    .join("");
-  const brush = { begin, end };
+  const ends = new Set(codes.split(";").map(endOf));
+  const brush = { begin: `\x1b[${codes}m`, end: `\x1b[${[...ends].join(";")}m` };
   brushes.set(codes, brush);
   return brush;
 };

@@ -37,13 +37,18 @@ export const toAscii = (text: string): string => {
   return ascii;
 };
 
-/** How a line becomes what is written. */
+/** How a line becomes what is written. A line is painted once: one that is shown again is the same one. */
 export const choosePaint = (env: Environment): ((line: Line) => string) => {
   const palette = isColourless(env) ? monochrome : coloured;
-  if (!hasOnlyAscii(env)) return (line) => paintLine(line, palette);
-  return (line) =>
-    paintLine(
-      line.map((span) => ({ ...span, text: toAscii(span.text) })),
-      palette,
-    );
+  const shownOf = hasOnlyAscii(env)
+    ? (line: Line): Line => line.map((span) => ({ ...span, text: toAscii(span.text) }))
+    : (line: Line): Line => line;
+  const painted = new WeakMap<Line, string>();
+  return (line) => {
+    const known = painted.get(line);
+    if (known !== undefined) return known;
+    const made = paintLine(shownOf(line), palette);
+    painted.set(line, made);
+    return made;
+  };
 };

@@ -38,7 +38,8 @@ const measures: Record<SortKey, Measure> = {
   vcpus: (vm) => vm.vcpus,
   memory: (vm) => vm.memoryMiB,
   disk: (vm) => vm.diskUsedMiB ?? 0,
-  uptime: (vm, { nowMs }) => uptimeSecondsOf(vm, nowMs) ?? -1,
+  // Whoever started first is up longest, whatever the time is.
+  uptime: (vm) => uptimeSecondsOf(vm, 0) ?? Number.MIN_SAFE_INTEGER,
   cpu: (vm, { usage }) => usage.get(vm.id)?.cpuPercent ?? -1,
 };
 
@@ -52,8 +53,7 @@ const isSameSelection = (one: Model, other: Model): boolean =>
   one.vms === other.vms &&
   one.filter === other.filter &&
   one.sort === other.sort &&
-  (one.sort.key !== "cpu" || one.usage === other.usage) &&
-  (one.sort.key !== "uptime" || one.nowMs === other.nowMs);
+  (one.sort.key !== "cpu" || one.usage === other.usage);
 
 /** The rows of the table, filtered and in order; equal ones go by name. */
 export const rowsOf = (model: Model): readonly Vm[] => {

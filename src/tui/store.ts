@@ -1,45 +1,53 @@
-// Holds the model and the frame made of it: messages go in, effects and changed frames come out.
+// Holds the model and shows the frame made of it: messages go in, effects and changed frames come out.
+import { type Frame, isSameFrame } from "./frame.ts";
 import type { Line } from "./line.ts";
 import type { Effect, Message } from "./message.ts";
 import type { Model } from "./model.ts";
 import { update } from "./update.ts";
 import { renderScreen } from "./view/screen.ts";
 
-export type Frame = readonly string[];
-
 export type Store = {
   model: () => Model;
+  /** The newest frame. */
   frame: () => Frame;
   dispatch: (message: Message) => void;
-  subscribe: (listener: () => void) => () => void;
 };
 
-/** What comes from the daemon is drawn so much later, so that a change and its details are one frame; keys are drawn at once. */
+/** What comes from the daemon is drawn so much later, so that a change and its details are one frame. */
 const FRAME_MS = 100;
 
-const isSame = (one: Frame, other: Frame): boolean =>
-  one.length === other.length && one.every((line, index) => line === other[index]);
-
-/** `onChange` is called after each message, with what it asks for. */
+/** `onChange` is called after each message, with what it asks for; `onFrame` when there is another one, and after a resize. */
 export const openStore = (given: {
   model: Model;
   paint: (line: Line) => string;
   onChange: (model: Model, effects: readonly Effect[]) => void;
+  onFrame: (frame: Frame) => void;
 }): Store => {
-  const { paint, onChange } = given;
+  const { paint, onChange, onFrame } = given;
   const draw = (): Frame => renderScreen(model).map(paint);
-  const listeners = new Set<() => void>();
   let model = given.model;
+  let drawn = model;
   let frame = draw();
   let timer: ReturnType<typeof setTimeout> | null = null;
+  /** Keys that came in one piece are one frame. */
+  let isDue = false;
 
   const show = (): void => {
     if (timer !== null) clearTimeout(timer);
     timer = null;
+    isDue = false;
+    if (drawn === model) return;
     const next = draw();
-    if (isSame(frame, next)) return;
+    const isResized = drawn.size !== model.size;
+    drawn = model;
+    if (isSameFrame(frame, next) && !isResized) return;
     frame = next;
-    for (const listener of listeners) listener();
+    onFrame(frame);
+  };
+  const showNow = (): void => {
+    if (isDue) return;
+    isDue = true;
+    queueMicrotask(show);
   };
 
   return {
@@ -49,13 +57,9 @@ export const openStore = (given: {
       const [next, effects] = update(model, message);
       const isChanged = next !== model;
       model = next;
-      if (message.type === "key" || message.type === "resized") show();
+      if (message.type === "key" || message.type === "resized") showNow();
       else if (isChanged) timer ??= setTimeout(show, FRAME_MS);
       onChange(model, effects);
-    },
-    subscribe: (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
     },
   };
 };

@@ -20,10 +20,13 @@ export type Updated = readonly [Model, readonly Effect[]];
 
 const NOTE_MS = 5000;
 
+const isSameIn = (keys: readonly (keyof Model)[], one: Model, other: Model): boolean =>
+  keys.every((key) => one[key] === other[key]);
+
 /** Forgets what is about VMs that are gone, or that no longer move. */
-const tidy = (model: Model): Model => {
+const tidy = (model: Model, before: Model): Model => {
   const { vms } = model;
-  if (vms === null) return model;
+  if (vms === null || isSameIn(["vms", "steps", "usage", "marked"], model, before)) return model;
   const keep = <Value>(map: ReadonlyMap<string, Value>, isKept: (vm: Vm) => boolean): ReadonlyMap<string, Value> => {
     const kept = [...map].filter(([id]) => {
       const vm = vms.get(id);
@@ -40,8 +43,15 @@ const tidy = (model: Model): Model => {
   };
 };
 
+/** What decides which rows there are, and which of them are on the screen. */
+const placing = ["vms", "filter", "sort", "cursor", "top", "size", "notice", "tab", "isDetailed"] as const;
+/** By what is measured as it goes on, rows change places with every measurement. */
+const isPlaced = (model: Model, before: Model): boolean =>
+  isSameIn(placing, model, before) && (model.sort.key !== "cpu" || model.usage === before.usage);
+
 /** Keeps the cursor on a row and the row on the screen; a VM that went away leaves the cursor where it was. */
 export const settle = (model: Model, before: Model): Model => {
+  if (isPlaced(model, before)) return model;
   const rows = rowsOf(model);
   let { cursor } = model;
   if (!rows.some(({ id }) => id === cursor)) {
@@ -63,9 +73,9 @@ const addSample = (samples: readonly number[], share: number): readonly number[]
 
 const withStats = (model: Model, stats: readonly (readonly [string, VmStats])[]): Model => {
   const usage = new Map(model.usage);
-  const vms = new Map(model.vms);
+  const changed: Vm[] = [];
   for (const [id, { cpuPercent, memoryMiB, memoryLimitMiB, diskUsedMiB }] of stats) {
-    const vm = vms.get(id);
+    const vm = model.vms?.get(id);
     if (!vm) continue;
     const known: Usage = usage.get(id) ?? { cpu: [], memory: [], cpuPercent: null, memoryMiB: null };
     usage.set(id, {
@@ -74,9 +84,10 @@ const withStats = (model: Model, stats: readonly (readonly [string, VmStats])[])
       cpuPercent,
       memoryMiB,
     });
-    if (vm.diskUsedMiB !== diskUsedMiB) vms.set(id, { ...vm, diskUsedMiB });
+    if (vm.diskUsedMiB !== diskUsedMiB) changed.push({ ...vm, diskUsedMiB });
   }
-  return { ...model, usage, vms };
+  const measured = { ...model, usage };
+  return changed.length === 0 ? measured : withVms(measured, changed);
 };
 
 const withVms = (model: Model, shown: readonly Vm[]): Model => {
@@ -205,6 +216,6 @@ export const update = (model: Model, message: Message): Updated => {
     const [next, effects] = updateKey(model, message.key);
     return [settle(next, model), effects];
   }
-  const next = tidy(change(model, message));
+  const next = tidy(change(model, message), model);
   return [settle(next, model), []];
 };

@@ -1,7 +1,6 @@
 // The small decisions under the screens: keys, forms, lines, logs, and what is read of the host.
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import type { Key } from "ink";
 import { formatMiB, formatMs, formatSeconds } from "../../src/tui/figures.ts";
 import {
   callsOf,
@@ -15,67 +14,13 @@ import {
   remarkOf,
 } from "../../src/tui/form.ts";
 import { parseAvailableMiB, parseCpuTimes } from "../../src/tui/host-usage.ts";
-import { actionOf, bindings, keysOf, pasted } from "../../src/tui/keys.ts";
+import { actionOf, bindings } from "../../src/tui/keys.ts";
 import { fit, fitLine, textOf, truncate, widthOf, wrap } from "../../src/tui/line.ts";
 import { markHits } from "../../src/tui/log-search.ts";
 import { cleanLine, openLogText } from "../../src/tui/log-text.ts";
 import { fleet, images, key } from "./fleet.ts";
 
-const nothing = {
-  upArrow: false,
-  downArrow: false,
-  leftArrow: false,
-  rightArrow: false,
-  pageDown: false,
-  pageUp: false,
-  home: false,
-  end: false,
-  return: false,
-  escape: false,
-  ctrl: false,
-  shift: false,
-  tab: false,
-  backspace: false,
-  delete: false,
-  meta: false,
-  super: false,
-  hyper: false,
-  capsLock: false,
-  numLock: false,
-} as Key;
-const namesOf = (input: string, over: Partial<Key> = {}): string[] =>
-  keysOf(input, { ...nothing, ...over }).map(({ name }) => name);
-
 describe("keys", () => {
-  const cases: readonly [input: string, over: Partial<Key>, names: string[]][] = [
-    ["j", {}, ["j"]],
-    ["jjd", {}, ["j", "j", "d"]],
-    [" ", {}, ["space"]],
-    ["ab\r", {}, ["a", "b", "enter"]],
-    ["", { upArrow: true }, ["up"]],
-    ["", { return: true }, ["enter"]],
-    ["", { tab: true, shift: true }, ["shift-tab"]],
-    ["c", { ctrl: true }, ["ctrl-c"]],
-    ["x", { meta: true }, ["alt-x"]],
-    ["[200~", { meta: true }, []],
-    ["[<0;10;5M", {}, ["click"]],
-    ["[<0;10;5m", {}, []],
-    ["[<64;1;1M", {}, ["wheel-up"]],
-    ["[<35;1;1M", {}, []],
-    ["ä虚", {}, ["ä", "虚"]],
-  ];
-  for (const [input, over, names] of cases) {
-    test(`${JSON.stringify(input)} ${Object.keys(over).join(" ")}`, () => expect(namesOf(input, over)).toEqual(names));
-  }
-
-  test("a click is where it was, counted from 0", () => {
-    expect(keysOf("[<0;10;5M", nothing)[0]?.at).toEqual({ column: 9, row: 4 });
-  });
-
-  test("what is pasted is text on one line and no keys", () => {
-    expect(pasted(" q\nrm\x1b[A ")).toEqual({ name: "paste", text: "q rm [A" });
-  });
-
   test("no key means two things in one place, and every action has a key and a sentence", () => {
     for (const scope of ["vms", "images", "host", "logs"] as const) {
       const keys = bindings

@@ -2,7 +2,7 @@
 import type { ChangeEvent, Event } from "../../spec/events.ts";
 import type { Vm } from "../../spec/vm.ts";
 import { formatAgo, formatMiB, formatMs } from "../figures.ts";
-import { fit, fitLine, type Line, printable, type Span, wrap } from "../line.ts";
+import { blankLine, fit, fitLine, type Line, printable, type Span, wrap } from "../line.ts";
 import { detailTabs, type Model, type Waterfall } from "../model.ts";
 import { addressOf, currentVm } from "../select.ts";
 import { stateOf, toneOf } from "./vm-table.ts";
@@ -200,6 +200,6 @@ export const renderDetails = (model: Model, height: number): Line[] => {
     console: () => (vm ? console(vm, model, { width, rows }) : []),
   };
   const body = bodies[model.detailTab]().slice(0, rows);
-  while (body.length < rows) body.push(fitLine([], width));
+  while (body.length < rows) body.push(blankLine(width));
   return [head, ...body];
 };

@@ -4,6 +4,7 @@ import { layoutOf, NOTE_ROWS } from "../layout.ts";
 import { fitLine, type Line, printable, type Span, wrap } from "../line.ts";
 import type { Model, Verb } from "../model.ts";
 import { rowsOf } from "../select.ts";
+import { remembering } from "./remember.ts";
 
 const hints: readonly (readonly [key: string, what: string])[] = [
   ["?", "keys"],
@@ -126,9 +127,25 @@ const noticeLines = (model: Model): Line[] => {
   ];
 };
 
-export const renderFooter = (model: Model): Line[] => {
+const makeFooter = (model: Model): readonly Line[] => {
   const { noticeRows } = layoutOf(model);
   const lines = [...noticeLines(model).slice(0, noticeRows)];
   while (lines.length < noticeRows) lines.push([]);
   return [...lines, footLine(model)].map((line) => fitLine(line, model.size.columns));
 };
+
+export const renderFooter = remembering(
+  (model) => [
+    model.notice,
+    model.size,
+    model.overlay,
+    model.operations,
+    model.tab,
+    model.filter,
+    model.isFiltering,
+    model.marked,
+    model.vms,
+    rowsOf(model),
+  ],
+  makeFooter,
+);

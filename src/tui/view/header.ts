@@ -1,9 +1,10 @@
 // The two rows at the top: tabs and how it stands with the daemon; what of the host is used, promised and free.
 import { formatMiB, formatSeconds, formatShare } from "../figures.ts";
-import { fitLine, type Line, type Span, spread } from "../line.ts";
+import { blankLine, fitLine, type Line, type Span, spread } from "../line.ts";
 import type { Model } from "../model.ts";
 import { reservedOf } from "../select.ts";
 import { bar } from "./glyphs.ts";
+import { remembering } from "./remember.ts";
 
 const tab = (title: string, isChosen: boolean): readonly Span[] => [
   { text: ` ${title} `, tone: isChosen ? "strong" : "faint", isInverse: isChosen },
@@ -30,7 +31,7 @@ const hostMark = ({ checks }: Model): string => {
   return bad === 0 ? "" : ` ${bad}`;
 };
 
-export const renderTabs = (model: Model): Line => {
+const makeTabs = (model: Model): Line => {
   const { vms, images, size } = model;
   const left: Line = [
     { text: " banger ", tone: "strong" },
@@ -41,6 +42,21 @@ export const renderTabs = (model: Model): Line => {
   ];
   return spread(left, [linkSpan(model)], size.columns);
 };
+
+export const renderTabs = remembering(
+  ({ vms, images, checks, tab: chosen, size, link, operations, isAway, nowMs }) => [
+    vms?.size,
+    images?.length,
+    checks,
+    chosen,
+    size.columns,
+    link,
+    operations,
+    isAway,
+    link.state === "lost" ? nowMs : null,
+  ],
+  makeTabs,
+);
 
 type Measure = { title: string; used: number; reserved: number; long: string; middle: string };
 
@@ -80,10 +96,10 @@ const measuresOf = (model: Model): readonly Measure[] => {
 };
 
 /** Bars with as many words as fit beside them. */
-export const renderHost = (model: Model): Line => {
+const makeHost = (model: Model): Line => {
   const { columns } = model.size;
   const measures = measuresOf(model);
-  if (measures.length === 0) return fitLine([], columns);
+  if (measures.length === 0) return blankLine(columns);
   const each = Math.floor(columns / measures.length);
   const line: Span[] = [];
   for (const { title, used, reserved, long, middle } of measures) {
@@ -99,3 +115,5 @@ export const renderHost = (model: Model): Line => {
   }
   return fitLine(line, columns);
 };
+
+export const renderHost = remembering(({ host, vms, size, isPlain }) => [host, vms, size.columns, isPlain], makeHost);

@@ -1,7 +1,7 @@
 // The tab of this host: how each of banger's needs stands, the worst first, and below what is known of the one under the cursor.
 import { formatAgo } from "../figures.ts";
 import { scrollTo } from "../layout.ts";
-import { fit, fitLine, invert, type Line, printable, type Tone, wrap } from "../line.ts";
+import { blankLine, fit, fitLine, invert, type Line, printable, type Tone, wrap } from "../line.ts";
 import type { HostCheck, Model } from "../model.ts";
 
 const tones: Readonly<Record<HostCheck["status"], Tone>> = {
@@ -66,7 +66,7 @@ export const renderHostChecks = (model: Model, given: { tableRows: number; detai
     const text = model.isChecking ? "  Looking at this host …" : "  r looks at this host.";
     lines.push(fitLine([{ text, tone: "faint" }], columns));
   }
-  while (lines.length < tableRows) lines.push(fitLine([], columns));
+  while (lines.length < tableRows) lines.push(blankLine(columns));
   const details = detailsOf(rows[model.checkCursor], columns, detailRows).slice(0, detailRows);
   while (details.length < detailRows) details.push([]);
   return [headLine(model, nameWidth), ...lines, ...details.map((line) => fitLine(line, columns))];

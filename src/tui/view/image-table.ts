@@ -1,7 +1,7 @@
 // The tab of the images: what there is to make VMs from, how large it is and who uses it.
 import { formatAgo, formatMiB } from "../figures.ts";
 import { scrollTo } from "../layout.ts";
-import { fit, fitLine, invert, type Line, printable } from "../line.ts";
+import { blankLine, fit, fitLine, invert, type Line, printable } from "../line.ts";
 import type { Model } from "../model.ts";
 
 export const renderImageTable = (model: Model, height: number): Line[] => {
@@ -55,6 +55,6 @@ export const renderImageTable = (model: Model, height: number): Line[] => {
     const text = model.images === null ? "Loading …" : "There are no images yet: banger image build makes one.";
     lines.push(fitLine([{ text: `  ${text}`, tone: "faint" }], width));
   }
-  while (lines.length < height) lines.push(fitLine([], width));
+  while (lines.length < height) lines.push(blankLine(width));
   return [fitLine([{ text: titles, tone: "strong" }], width), ...lines];
 };

@@ -1,7 +1,7 @@
 // What lies over the table: the keys, the form, a failure in full, a log on the whole screen.
 import { type Form, type FormFacts, problemOf, remarkOf } from "../form.ts";
 import { bindings, type Scope } from "../keys.ts";
-import { fit, fitLine, type Line, printable, spread, widthOf, wrap } from "../line.ts";
+import { blankLine, fit, fitLine, type Line, printable, spread, widthOf, wrap } from "../line.ts";
 import { hitsOf, markHits } from "../log-search.ts";
 import type { Model, Overlay } from "../model.ts";
 
@@ -10,7 +10,7 @@ type Of<Kind extends Overlay["kind"]> = Extract<Overlay, { kind: Kind }>;
 const fill = (lines: readonly Line[], model: Model): Line[] => {
   const { columns, rows } = model.size;
   const filled = lines.slice(0, rows).map((line) => fitLine(line, columns));
-  while (filled.length < rows) filled.push(fitLine([], columns));
+  while (filled.length < rows) filled.push(blankLine(columns));
   return filled;
 };
 

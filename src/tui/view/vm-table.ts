@@ -1,10 +1,11 @@
 // The table of VMs: which columns there is room for, and the rows on the screen, however many VMs there are.
 import type { Vm } from "../../spec/vm.ts";
 import { formatMiB, formatSeconds } from "../figures.ts";
-import { fit, fitLine, invert, type Line, printable, type Span, type Tone } from "../line.ts";
+import { blankLine, fit, fitLine, invert, type Line, printable, type Span, type Tone } from "../line.ts";
 import type { Model, SortKey } from "../model.ts";
 import { addressOf, cursorIndex, isMoving, rowsOf, uptimeSecondsOf } from "../select.ts";
 import { sparkline } from "./glyphs.ts";
+import { remembering } from "./remember.ts";
 
 type Column = {
   title: string;
@@ -133,7 +134,8 @@ const planColumns = (width: number): Plan => {
   return plan;
 };
 
-const renderTitles = (model: Model, { columns: shown, nameWidth }: Plan): Line => {
+const makeTitles = (model: Model): Line => {
+  const { columns: shown, nameWidth } = planColumns(model.size.columns);
   const arrow = model.sort.isDescending ? (model.isPlain ? "v" : "▼") : model.isPlain ? "^" : "▲";
   const title = (text: string, sort: SortKey | undefined): string =>
     sort === model.sort.key ? `${text}${arrow}` : text;
@@ -152,7 +154,9 @@ const renderTitles = (model: Model, { columns: shown, nameWidth }: Plan): Line =
   );
 };
 
-const renderRow = (vm: Vm, model: Model, { columns: shown, nameWidth }: Plan): Line => {
+const renderTitles = remembering(({ sort, isPlain, size }) => [sort, isPlain, size.columns], makeTitles);
+
+const makeRow = (vm: Vm, model: Model, { columns: shown, nameWidth }: Plan): Line => {
   const mark = model.marked.has(vm.id) ? (model.isPlain ? "* " : "● ") : vm.pendingRestart ? "! " : "  ";
   const line: Line = [
     { text: mark, tone: "accent" },
@@ -165,6 +169,30 @@ const renderRow = (vm: Vm, model: Model, { columns: shown, nameWidth }: Plan): L
     ),
   ];
   return fitLine(line, model.size.columns);
+};
+
+/** Everything but the VM itself that its row is made of. */
+const partsOf = (vm: Vm, model: Model, isUnderCursor: boolean): readonly unknown[] => [
+  model.size.columns,
+  model.isPlain,
+  model.marked.has(vm.id),
+  model.usage.get(vm.id),
+  model.steps.has(vm.id) ? stateOf(vm, model) : null,
+  vm.startedAt === null ? null : uptimeText(vm, model),
+  isUnderCursor,
+];
+
+/** The row that each VM had last: of what is shown over and over, most is as it was. */
+const rowsMade = new WeakMap<Vm, { parts: readonly unknown[]; line: Line }>();
+
+const renderRow = (vm: Vm, model: Model, given: { plan: Plan; isUnderCursor: boolean }): Line => {
+  const parts = partsOf(vm, model, given.isUnderCursor);
+  const known = rowsMade.get(vm);
+  if (known?.parts.every((part, index) => part === parts[index])) return known.line;
+  const made = makeRow(vm, model, given.plan);
+  const line = given.isUnderCursor ? invert(made) : made;
+  rowsMade.set(vm, { parts, line });
+  return line;
 };
 
 const emptyText = (model: Model): string => {
@@ -180,11 +208,10 @@ export const renderVmTable = (model: Model, height: number): Line[] => {
   const plan = planColumns(width);
   const rows = rowsOf(model);
   const cursor = cursorIndex(model);
-  const lines = rows.slice(model.top, model.top + height).map((vm, place) => {
-    const line = renderRow(vm, model, plan);
-    return model.top + place === cursor ? invert(line) : line;
-  });
+  const lines = rows
+    .slice(model.top, model.top + height)
+    .map((vm, place) => renderRow(vm, model, { plan, isUnderCursor: model.top + place === cursor }));
   if (rows.length === 0 && height > 0) lines.push(fitLine([{ text: `  ${emptyText(model)}`, tone: "faint" }], width));
-  while (lines.length < height) lines.push(fitLine([], width));
-  return [renderTitles(model, plan), ...lines];
+  while (lines.length < height) lines.push(blankLine(width));
+  return [renderTitles(model), ...lines];
 };
