@@ -25,8 +25,7 @@ export type DaemonLink = {
 
 /** Events of before our time that are shown. */
 const HISTORY = 300;
-const BATCH_MS = 25;
-const REFRESH_MS = 60;
+const BATCH_MS = 40;
 /** More changed VMs than these are asked for as one list. */
 const SHOWN_ONE_BY_ONE = 6;
 const RETRY_MS = { first: 200, longest: 2000 };
@@ -56,21 +55,29 @@ export const openDaemonLink = (given: {
   const stale = new Set<string>();
   let isRefreshing = false;
 
+  /** Asks for one VM or one list after the other, so that of many changes in a short time the last one is asked for. */
   const refreshVms = async (): Promise<void> => {
-    isRefreshing = false;
-    const ids = [...stale];
-    stale.clear();
+    isRefreshing = true;
     try {
-      if (ids.length > SHOWN_ONE_BY_ONE) {
-        dispatch({ type: "listed", vms: await client.call("vm.list", {}) });
-        return;
+      while (stale.size > 0) {
+        const ids = [...stale];
+        stale.clear();
+        await refresh(ids);
       }
-      const answers = await Promise.all(ids.map((vm) => client.call("vm.show", { vm }).catch(() => null)));
-      const vms = answers.filter((vm): vm is Vm => vm !== null);
-      if (vms.length > 0) dispatch({ type: "shown", vms });
     } catch {
       // The subscription notices that the daemon is gone, and everything is listed when it is back.
+    } finally {
+      isRefreshing = false;
     }
+  };
+  const refresh = async (ids: readonly string[]): Promise<void> => {
+    if (ids.length > SHOWN_ONE_BY_ONE) {
+      dispatch({ type: "listed", vms: await client.call("vm.list", {}) });
+      return;
+    }
+    const answers = await Promise.all(ids.map((vm) => client.call("vm.show", { vm }).catch(() => null)));
+    const vms = answers.filter((vm): vm is Vm => vm !== null);
+    if (vms.length > 0) dispatch({ type: "shown", vms });
   };
 
   const refreshImages = (): void => {
@@ -84,8 +91,7 @@ export const openDaemonLink = (given: {
     dispatch({ type: "events", events, isHistory: false });
     const { vms, images } = staleAfter(events);
     for (const id of vms) stale.add(id);
-    if (stale.size > 0 && !isRefreshing) setTimeout(() => void refreshVms(), REFRESH_MS);
-    isRefreshing = stale.size > 0;
+    if (stale.size > 0 && !isRefreshing) void refreshVms();
     if (images) refreshImages();
   };
 

@@ -15,6 +15,8 @@ export type Store = {
 
 /** What comes from the daemon is drawn so much later, so that a change and its details are one frame. */
 const FRAME_MS = 100;
+/** Drawn at once: what somebody waits for who looks at the screen, and the details that a change has waited for. */
+const prompt = new Set<Message["type"]>(["key", "resized", "shown"]);
 
 /** `onChange` is called after each message, with what it asks for; `onFrame` when there is another one, and after a resize. */
 export const openStore = (given: {
@@ -57,7 +59,7 @@ export const openStore = (given: {
       const [next, effects] = update(model, message);
       const isChanged = next !== model;
       model = next;
-      if (message.type === "key" || message.type === "resized") showNow();
+      if (prompt.has(message.type)) showNow();
       else if (isChanged) timer ??= setTimeout(show, FRAME_MS);
       onChange(model, effects);
     },

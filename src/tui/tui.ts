@@ -61,6 +61,7 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     model: emptyModel({ size: terminal.size(), nowMs: Date.now(), isPlain: hasOnlyAscii(env) }),
     paint: choosePaint(env),
     onChange: (model, effects) => {
+      setClock(dependsOnTime(model));
       watch?.reconcile(wantsOf(model));
       for (const effect of effects) run(effect);
     },
@@ -73,12 +74,19 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
   /** A message that cannot be dealt with ends the program, with the terminal given back and the reason told. */
   const dispatch = (message: Message): void => {
     try {
-      // While nothing shown depends on the time, our clock stands: it is set before something happens.
-      if (!dependsOnTime(store.model())) store.dispatch({ type: "ticked", nowMs: Date.now() });
+      // A clock that stands is set before something happens.
+      if (clock === null) store.dispatch({ type: "ticked", nowMs: Date.now() });
       store.dispatch(message);
     } catch (error) {
       crash(error);
     }
+  };
+  /** It goes while something on the screen depends on the time: to be woken for nothing costs more than all else. */
+  let clock: ReturnType<typeof setInterval> | null = null;
+  const setClock = (isGoing: boolean): void => {
+    if (isGoing) clock ??= setInterval(() => dispatch({ type: "ticked", nowMs: Date.now() }), TICK_MS);
+    else if (clock !== null) clearInterval(clock);
+    if (!isGoing) clock = null;
   };
 
   const note = (text: string): void => dispatch({ type: "note", text });
@@ -142,15 +150,13 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     void watch?.sample();
   };
   sample();
-  const tick = (): void => {
-    if (dependsOnTime(store.model())) dispatch({ type: "ticked", nowMs: Date.now() });
-  };
-  const timers = [setInterval(tick, TICK_MS), setInterval(sample, SAMPLE_MS)];
+  const sampling = setInterval(sample, SAMPLE_MS);
 
   try {
     await ended;
   } finally {
-    for (const timer of timers) clearInterval(timer);
+    clearInterval(sampling);
+    setClock(false);
     watch.close();
     link.close();
     process.off("uncaughtException", crash);

@@ -1,6 +1,6 @@
 // The executable on a real terminal against a small real daemon: what is seen, what is asked of the daemon, and the terminal given back.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "bun:test";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fleet } from "./fleet.ts";
@@ -198,8 +198,11 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
     open(`${banger} tui`, { PATH: `${bin}:${process.env.PATH}` });
     await terminal.shows("10.77.5.3");
     terminal.press("End");
-    terminal.typeText("s");
+    // What is typed behind the key, before there is a shell, is the shell's too.
+    terminal.typeText("sfirst");
+    terminal.press("Enter");
     await terminal.shows("the shell");
+    await terminal.shows("got <first>");
     for (let line = 1; line <= 30; line++) {
       for (const letter of `line${line}`) terminal.typeText(letter);
       terminal.press("Enter");
@@ -252,6 +255,120 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
       await expectGivenBack();
     }, 60_000);
   }
+
+  test("stopped by a signal it gives the terminal back, and takes it again when it goes on", async () => {
+    open();
+    await terminal.shows("10.77.5.3");
+    const [pid] = children(terminal.shellPid());
+    process.kill(pid ?? -1, "SIGTSTP");
+    await terminal.shows("Stopped");
+    expect(terminal.fact("alternate_on")).toBe("0");
+    terminal.typeText("stty -a | grep -oE '[-]?(icanon|echo) ' | tr -d '\\n'; echo .");
+    terminal.press("Enter");
+    await terminal.shows("icanon echo .");
+    terminal.typeText("fg");
+    terminal.press("Enter");
+    await terminal.shows("10.77.5.3");
+    expect([terminal.fact("alternate_on"), terminal.fact("mouse_any_flag")]).toEqual(["1", "1"]);
+    terminal.typeText("?");
+    await terminal.shows("done to all marked");
+  }, 60_000);
+
+  test("row by row it makes the screen that a whole one would be, also with wide and combining characters", async () => {
+    const names = ["虚拟机一二三四五", "e\u0301tude", "👩‍👩‍👧‍👦", "plain"];
+    for (const [index, name] of names.entries()) {
+      const vm = fleet[index];
+      if (vm) daemon.vms.set(vm.id, { ...vm, name, state: "stopped", startedAt: null, lastEnd: null });
+    }
+    open(`${banger} tui`, {}, 140, 30);
+    await terminal.shows("plain");
+    for (const letter of "jjakojOo jk") terminal.typeText(letter);
+    daemon.change(fleet[1]?.id ?? "", { state: "paused" });
+    await terminal.shows("paused");
+    terminal.press("Enter", "Escape");
+    await terminal.lacks(" overview ");
+    // The bars of the host above the table move by themselves.
+    const table = (): string => terminal.screen().split("\n").slice(2).join("\n");
+    const grown = table();
+    terminal.resize(100, 20);
+    await terminal.lacks("LABELS");
+    terminal.resize(140, 30);
+    await terminal.shows("MEM USE");
+    await terminal.shows("space mark");
+    expect(table()).toBe(grown);
+  }, 60_000);
+
+  describe("on a terminal that takes nothing for a while", () => {
+    const COLUMNS = 240;
+    const crowd = Array.from({ length: 60 }, (_, index) => ({
+      ...fleet[3]!,
+      id: (index + 1).toString(16).padStart(12, "0"),
+      name: `vm-${index}`,
+    }));
+    /** What of a terminal there is between a program and whoever shows it (Linux, drivers/tty/tty_buffer.c: 64 KiB). */
+    const KERNEL_BYTES = 65_536;
+    const written = (pid: number): number =>
+      Number(/^wchar: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, "utf8"))?.[1]);
+    const residentMiB = (pid: number): number =>
+      Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024;
+    const openCrowd = async (): Promise<{ pid: number; stall: () => void; goOn: () => void }> => {
+      daemon.vms.clear();
+      for (const vm of crowd) daemon.vms.set(vm.id, vm);
+      open(`${banger} tui`, {}, COLUMNS, 62);
+      await terminal.shows("vm-0 ");
+      const server = Number(terminal.fact("pid"));
+      const [pid = -1] = children(terminal.shellPid());
+      return { pid, stall: () => process.kill(server, "SIGSTOP"), goOn: () => process.kill(server, "SIGCONT") };
+    };
+    /** Every row another one, so many times; resolves when the UI has asked for each list. */
+    const change = async (rounds: number): Promise<void> => {
+      const deadline = performance.now() + 30_000;
+      for (let round = 1; round <= rounds; round++) {
+        const asked = methods().filter((method) => method === "vm.list").length;
+        for (const { id } of crowd)
+          daemon.change(id, { image: `image-${round}`, labels: { round: `${round}`.repeat(12) } });
+        while (methods().filter((method) => method === "vm.list").length === asked) {
+          if (performance.now() > deadline) throw new TypeError(`it asked for nothing in round ${round}`);
+          await Bun.sleep(5);
+        }
+      }
+    };
+
+    test("it goes on, writes no more than the terminal holds, and then shows the newest screen", async () => {
+      const { pid, stall, goOn } = await openCrowd();
+      const [bytes, memoryMiB] = [written(pid), residentMiB(pid)];
+      stall();
+      try {
+        await change(100);
+        expect(written(pid) - bytes).toBeLessThan(2 * KERNEL_BYTES);
+        expect(residentMiB(pid) - memoryMiB).toBeLessThan(64);
+      } finally {
+        goOn();
+      }
+      await terminal.shows("image-100");
+      await terminal.lacks("image-99");
+      const rows = terminal
+        .screen()
+        .split("\n")
+        .filter((row) => row.includes("vm-"));
+      expect(rows.filter((row) => !/image-100 .*round=100100100/.test(row))).toEqual([]);
+      expect(rows.length).toBeGreaterThan(50);
+    }, 60_000);
+
+    test("it ends all the same", async () => {
+      const { pid, stall, goOn } = await openCrowd();
+      stall();
+      try {
+        await change(20);
+        process.kill(pid, "SIGTERM");
+        const isThere = (): boolean => existsSync(`/proc/${pid}/fd/0`);
+        while (isThere()) await Bun.sleep(10);
+      } finally {
+        goOn();
+      }
+      await terminal.shows("left with 143");
+    }, 60_000);
+  });
 
   test("a fault of its own gives the terminal back and is told", async () => {
     // What no daemon says: it ends whoever relies on it.
