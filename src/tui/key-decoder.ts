@@ -15,7 +15,7 @@ export type KeyDecoder = {
 };
 
 /** A sequence comes in one piece except over a slow line; the key Esc is a byte alone. */
-const ESCAPE_MS = 50;
+const ESCAPE_MS = 30;
 /** A paste whose end got lost must not swallow the keys for ever. */
 const PASTE_MS = 1000;
 /** What is pasted goes into a field of one line. */
@@ -128,8 +128,8 @@ const escapeSequence = (text: string): Sequence => {
   if (second === undefined) return begun;
   if (second === "[") return controlSequence(text);
   if (second === "O") return shiftSequence(text);
-  // Esc pressed twice, or quickly before another key that is a sequence.
-  if (second === ESC) return { length: 1, key: named("escape") };
+  // Esc pressed quickly before another key: no key of ours is Alt with a control character.
+  if (second < " ") return { length: 1, key: named("escape") };
   const [character = ""] = text.slice(1);
   return { length: 1 + character.length, key: named(`alt-${characterKey(character).name}`) };
 };
