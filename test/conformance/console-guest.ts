@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderCpio } from "../../src/vmm/cpio.ts";
-import { runTool } from "../shim/shim-bench.ts";
+import { runTool } from "../native.ts";
 
 const source = join(import.meta.dir, "console-guest.c");
 

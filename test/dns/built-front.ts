@@ -1,51 +1,28 @@
-// Builds banger-dns-front as it is shipped and under sanitizers, for servers that have it in front.
-import { mkdtempSync, rmSync } from "node:fs";
+// banger-dns-front as it is shipped and under sanitizers, for servers that have it in front.
+import { afterAll } from "bun:test";
+import { mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createDnsFront, type OpenDnsFront } from "../../src/host/dns-front.ts";
+import { builtNative, sanitizerObstacle, sanitizing, shippedObstacle } from "../native.ts";
 
-const SOURCE = join(import.meta.dir, "../../native/dns-front");
-const SANITIZERS = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all";
+export const frontObstacle = shippedObstacle;
+export { sanitizerObstacle };
 
-const directory = mkdtempSync(join(tmpdir(), "bgr-dns-"));
-process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+export const buildFront = (kind: "shipped" | "sanitized" = "shipped"): string =>
+  builtNative("dns-front", kind === "shipped" ? {} : (sanitizing() ?? {}));
 
-const run = (argv: string[], env: Record<string, string> = {}) =>
-  Bun.spawnSync(argv, { env: { ...process.env, ...env }, stdout: "pipe", stderr: "pipe" });
+/** Where the boards of its servers begin as files: there from the first that is opened until the tests of a file are over. */
+export const boards = join(tmpdir(), `bgr-dns-${process.pid}`);
+const makeBoards = (): void => void mkdirSync(boards, { recursive: true, mode: 0o700 });
+/** To be called in each file that opens one. */
+export const removeBoardsAfterAll = (): void => afterAll(() => rmSync(boards, { recursive: true, force: true }));
 
-const sanitizing = (): string | null => {
-  const [probe, output] = [join(directory, "probe.c"), join(directory, "probe")];
-  Bun.spawnSync(["sh", "-c", `echo 'int main(void){return 0;}' > ${probe}`]);
-  const works = (name: string) =>
-    Bun.which(name) !== null && run([name, ...SANITIZERS.split(" "), probe, "-o", output]).success;
-  return ["clang", "gcc"].find((name) => works(name) && run([output]).success) ?? null;
+export const createFront = (helper: string): OpenDnsFront => {
+  makeBoards();
+  return createDnsFront({ helper, directory: boards });
 };
-
-const sanitizer = sanitizing();
-export const sanitizerObstacle = sanitizer === null ? "no clang or gcc with sanitizers" : null;
-export const frontObstacle = Bun.which("musl-gcc") === null ? "musl-gcc is not installed" : null;
-
-const built = new Map<string, string>();
-
-/** Its path; a build that fails is an error of the test. */
-export const buildFront = (kind: "shipped" | "sanitized" = "shipped"): string => {
-  const known = built.get(kind);
-  if (known !== undefined) return known;
-  const out = join(directory, kind);
-  const { success, stderr } = run(
-    ["sh", join(SOURCE, "../build.sh"), "dns-front", out],
-    kind === "shipped" ? {} : { CC: sanitizer ?? "", CFLAGS: SANITIZERS },
-  );
-  if (!success) throw new Error(stderr.toString());
-  built.set(kind, join(out, "banger-dns-front"));
-  return join(out, "banger-dns-front");
-};
-
-/** Where the boards of its servers begin as files. */
-export const boards = directory;
-
-export const openFront = (kind?: "shipped" | "sanitized"): OpenDnsFront =>
-  createDnsFront({ helper: buildFront(kind), directory });
+export const openFront = (kind?: "shipped" | "sanitized"): OpenDnsFront => createFront(buildFront(kind));
 
 /** Both ways in which the server answers by UDP, for tests of what must be the same in both. */
 export const waysOfUdp: readonly (readonly [how: string, options: () => { front?: OpenDnsFront }])[] = [

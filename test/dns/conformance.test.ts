@@ -2,11 +2,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { DnsServer } from "../../src/dns/server.ts";
 import { ask, askTcp, askUdp, headerOf, opt, question, rawQuery, serve, TYPE, zoneOf } from "./asking.ts";
-import { waysOfUdp } from "./built-front.ts";
+import { removeBoardsAfterAll, waysOfUdp } from "./built-front.ts";
 import { decoded, echoesQuestion, REFUSED, TC } from "./rules.ts";
 import { messageRules } from "./rules-of-messages.ts";
 import { nameRules } from "./rules-of-names.ts";
 import { zoneRules } from "./rules-of-zone.ts";
+
+removeBoardsAfterAll();
 
 const rules = [...zoneRules, ...nameRules, ...messageRules];
 

@@ -2,7 +2,9 @@
 import { expect, test } from "bun:test";
 import { framed } from "../../src/dns/tcp-listener.ts";
 import { ask, headerOf, serve, until } from "./asking.ts";
-import { waysOfUdp } from "./built-front.ts";
+import { removeBoardsAfterAll, waysOfUdp } from "./built-front.ts";
+
+removeBoardsAfterAll();
 
 const percentile = (values: readonly number[], share: number): number =>
   values.toSorted((one, other) => one - other)[Math.floor(values.length * share)] ?? 0;

@@ -1,12 +1,20 @@
 // banger-dns-front, the program in front of the name server: what it remembers, when it forgets, and what becomes of names without it.
 import { afterEach, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DnsServer, DnsServerOptions } from "../../src/dns/server.ts";
-import { createDnsFront } from "../../src/host/dns-front.ts";
 import { ask, askUdp, headerOf, opt, question, rawQuery, serve, until, zoneOf } from "./asking.ts";
-import { boards, buildFront, frontObstacle, openFront, sanitizerObstacle } from "./built-front.ts";
+import {
+  boards,
+  buildFront,
+  createFront,
+  frontObstacle,
+  openFront,
+  removeBoardsAfterAll,
+  sanitizerObstacle,
+} from "./built-front.ts";
 
+removeBoardsAfterAll();
 const open: { close(): unknown }[] = [];
 afterEach(async () => {
   for (const thing of open.splice(0)) await thing.close();
@@ -131,7 +139,7 @@ const isRunning = (pid: number): boolean => {
 
 test("a server whose program in front is missing answers all the same, and says why", async () => {
   const said: string[] = [];
-  const front = createDnsFront({ helper: "/nonexistent/banger-dns-front", directory: boards });
+  const front = createFront("/nonexistent/banger-dns-front");
   const server = await serveFronted({ front, log: (line) => said.push(line) });
   expect(headerOf(await answer(server, ask("hello.vm"))).rcode).toBe(0);
   expect(said.join("\n")).toContain("names are answered without it");
@@ -141,8 +149,9 @@ test("a server whose program in front is missing answers all the same, and says 
 test("one that says nothing is given up, and names are answered without it", async () => {
   const said: string[] = [];
   const mute = join(boards, "mute");
+  mkdirSync(boards, { recursive: true });
   writeFileSync(mute, "#!/bin/sh\nexec sleep 600\n", { mode: 0o700 });
-  const front = createDnsFront({ helper: mute, directory: boards });
+  const front = createFront(mute);
   const server = await serveFronted({ front, log: (line) => said.push(line) });
   expect(headerOf(await answer(server, ask("hello.vm"))).rcode).toBe(0);
   expect(said.join("\n")).toContain("names are answered without it");
@@ -155,8 +164,8 @@ test.skipIf(frontObstacle !== null)("it is not for people: a line that makes no 
   }
 });
 
-describe.skipIf(sanitizerObstacle !== null)(
-  `under sanitizers${sanitizerObstacle ? `: ${sanitizerObstacle}` : ""}`,
+describe.skipIf(sanitizerObstacle() !== null)(
+  `under sanitizers${sanitizerObstacle() ? `: ${sanitizerObstacle()}` : ""}`,
   () => {
     test("it takes packets of every length and content, and goes on", async () => {
       const server = await serveFronted({ front: openFront("sanitized") });

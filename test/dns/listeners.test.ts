@@ -16,7 +16,9 @@ import {
   within,
   zoneOf,
 } from "./asking.ts";
-import { waysOfUdp } from "./built-front.ts";
+import { removeBoardsAfterAll, waysOfUdp } from "./built-front.ts";
+
+removeBoardsAfterAll();
 
 const open: { close(): unknown }[] = [];
 const keep = <Thing extends { close(): unknown }>(thing: Thing): Thing => {

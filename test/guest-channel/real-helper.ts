@@ -3,24 +3,11 @@ import { chmodSync, copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync
 import { createConnection, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-
-const SOURCE = join(import.meta.dir, "../../guest/pingd");
+import { builtPingd, shippedObstacle } from "../native.ts";
 
 /** Why the helper cannot be built here, or null. */
-export const buildProblem = (): string | null => (Bun.which("musl-gcc") ? null : "musl-gcc is not installed");
-
-let built: string | null = null;
-
-/** The path of the helper, built by its own script. */
-export const pingdBinary = (): string => {
-  if (built !== null) return built;
-  const directory = mkdtempSync(join(tmpdir(), "bgr-pingd-"));
-  const result = Bun.spawnSync(["sh", join(SOURCE, "build.sh"), directory], { stderr: "pipe" });
-  if (result.exitCode !== 0) throw new Error(result.stderr.toString());
-  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
-  built = join(directory, "banger-vsock-pingd");
-  return built;
-};
+export const buildProblem = (): string | null => shippedObstacle;
+export const pingdBinary = builtPingd;
 
 /** Waits until something is true that another process makes true. */
 export const until = async (

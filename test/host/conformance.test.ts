@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { createRootClient } from "../../src/host/root-client.ts";
 import { describeHost } from "../conformance/host.ts";
 import { createFakeWorld } from "../fakes/fake-host.ts";
-import { buildHolder, openHolder, removeBuiltHolder } from "./built-holder.ts";
+import { buildHolder, openHolder, removeInstances } from "./built-holder.ts";
 import { createNetLab, findLabObstacle } from "./net-lab.ts";
 import { forgetInstances } from "./registry.ts";
 
@@ -68,7 +68,7 @@ if (obstacle === null) {
 }
 
 const HELPER = join(import.meta.dir, "../fakes/root-entry.ts");
-afterAll(removeBuiltHolder);
+afterAll(removeInstances);
 
 const shipped = buildHolder();
 if ("executable" in shipped) {

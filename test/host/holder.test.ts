@@ -1,9 +1,9 @@
 // The real holder without guests: what is carried into its namespaces, and what is left of it when it is killed.
 import { afterAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
-import { buildHolder, openHolder, removeBuiltHolder } from "./built-holder.ts";
+import { buildHolder, openHolder, removeInstances } from "./built-holder.ts";
 
-afterAll(removeBuiltHolder);
+afterAll(removeInstances);
 
 const shipped = buildHolder();
 const executable = "executable" in shipped ? shipped.executable : "";

@@ -3,9 +3,8 @@ import { chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync
 import { dirname, join } from "node:path";
 import { prepareJail, removeJail } from "../../src/host/jail.ts";
 import type { HostOp } from "../../src/spec/host-op.ts";
-import { runTool } from "../shim/shim-bench.ts";
+import { builtNative, runTool } from "../native.ts";
 
-const repository = join(import.meta.dir, "../..");
 export const INSTANCE = "jailt";
 export const VM = "0123456789ab";
 
@@ -22,7 +21,6 @@ const compile = (source: string, to: string): void => {
 /** banger-jail as built here, with Firecracker's own programs where BANGER_FIRECRACKER names them, else what stands in for them. */
 export const buildPrograms = (real: string | null): Programs => {
   const dir = mkdtempSync(join(BASE, ".bgr-jail-"));
-  runTool([join(repository, "native/build.sh"), "jail", dir]);
   const [jailer, vmm] = [join(dir, "jailer"), join(dir, "firecracker")];
   if (real === null) {
     compile("stand-in-jailer.c", jailer);
@@ -32,7 +30,7 @@ export const buildPrograms = (real: string | null): Programs => {
     cpSync(join(dirname(real), "jailer"), jailer);
   }
   return {
-    ...{ dir, jail: join(dir, "banger-jail"), jailer, vmm, isReal: real !== null },
+    ...{ dir, jail: builtNative("jail"), jailer, vmm, isReal: real !== null },
     close: () => rmSync(dir, { recursive: true, force: true }),
   };
 };

@@ -2,8 +2,7 @@
 import { cpSync, realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { builtConsoleGuest } from "../conformance/console-guest.ts";
-import { builtShim } from "../shim/shim-bench.ts";
-import { builtTsc } from "../vmm/built-tsc.ts";
+import { builtNative, NATIVE_BUILT } from "../native.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const SOURCES = [
@@ -16,13 +15,12 @@ const SOURCES = [
   "bunfig.toml",
   "node_modules/zod",
 ] as const;
-const BUILT = ["build/test-shim", "build/test-guest", "build/test-tsc"] as const;
+const BUILT = [NATIVE_BUILT, "build/test-guest"] as const;
 
 /** The lab has no compiler: what tests compile is compiled here, where they look for it before they do it themselves. */
 export const bringCheckout = (target: string): void => {
-  builtShim();
   builtConsoleGuest();
-  builtTsc();
+  for (const name of ["shim", "tsc"] as const) builtNative(name);
   for (const path of [...SOURCES, ...BUILT])
     cpSync(join(root, path), join(target, path), { recursive: true, dereference: true });
   cpSync(realpathSync(process.execPath), join(target, "bun"));

@@ -1,43 +1,26 @@
-// Builds banger-proxy as it is shipped and under sanitizers, and runs one on sockets of its own.
+// banger-proxy as it is shipped and under sanitizers, and one run on sockets of its own.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { proxies } from "../../src/host/proxy.ts";
 import { identifyProcess } from "../../src/host/shim.ts";
+import { builtNative, runTool, sanitizing } from "../native.ts";
 
 const SOURCE = join(import.meta.dir, "../../native/proxy");
-const SANITIZERS = "-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all";
 const WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Werror"];
 
 export const directory = mkdtempSync(join(tmpdir(), "bgr-proxy-"));
 
-const run = (argv: string[], env: Record<string, string> = {}) =>
-  Bun.spawnSync(argv, { env: { ...process.env, ...env }, stdout: "pipe", stderr: "pipe" });
+const run = (argv: string[]) => Bun.spawnSync(argv, { stdout: "pipe", stderr: "pipe" });
 
-const compiler = ["clang", "gcc"].find((name) => {
-  const probe = join(directory, "probe.c");
-  Bun.spawnSync(["sh", "-c", `echo 'int main(void){return 0;}' > ${probe}`]);
-  const output = join(directory, "probe");
-  return Bun.which(name) && run([name, ...SANITIZERS.split(" "), probe, "-o", output]).success && run([output]).success;
-});
-
-export const sanitizerObstacle = compiler === undefined ? "no clang or gcc with sanitizers" : null;
-export const shippedObstacle = Bun.which("musl-gcc") === null ? "musl-gcc is not installed" : null;
-
-/** Its path; a build that fails is an error of the test. */
-export const buildProxy = (kind: "shipped" | "sanitized"): string => {
-  const out = join(directory, kind);
-  const env: Record<string, string> = kind === "shipped" ? {} : { CC: compiler ?? "", CFLAGS: SANITIZERS };
-  const { success, stderr } = run(["sh", join(SOURCE, "../build.sh"), "proxy", out], env);
-  if (!success) throw new Error(stderr.toString());
-  return join(out, "banger-proxy");
-};
+export const buildProxy = (kind: "shipped" | "sanitized"): string =>
+  builtNative("proxy", kind === "shipped" ? {} : (sanitizing() ?? {}));
 
 export const buildFuzz = (): string => {
   const out = join(directory, "fuzz");
+  const { CC = "", CFLAGS = "" } = sanitizing() ?? {};
   const sources = [join(import.meta.dir, "fuzz-proxy.c"), join(SOURCE, "command.c")];
-  const { success, stderr } = run([compiler ?? "", ...WARNINGS, ...SANITIZERS.split(" "), "-o", out, ...sources]);
-  if (!success) throw new Error(stderr.toString());
+  runTool([CC, ...WARNINGS, ...CFLAGS.split(" "), "-o", out, ...sources]);
   return out;
 };
 

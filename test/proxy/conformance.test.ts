@@ -5,22 +5,14 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
 import { type ProxyRoute, proxies } from "../../src/host/proxy.ts";
 import { identifyProcess, proveProcess } from "../../src/host/shim.ts";
+import { sanitizerObstacle, shippedObstacle } from "../native.ts";
 import { untilGone } from "../vm/processes.ts";
-import {
-  buildFuzz,
-  buildProxy,
-  directory,
-  type RunningProxy,
-  removeBuilt,
-  sanitizerObstacle,
-  shippedObstacle,
-  startProxy,
-} from "./built-proxy.ts";
+import { buildFuzz, buildProxy, directory, type RunningProxy, removeBuilt, startProxy } from "./built-proxy.ts";
 
 const PATIENCE_MS = 120_000;
 const builds = [
   { kind: "shipped", obstacle: shippedObstacle },
-  { kind: "sanitized", obstacle: sanitizerObstacle },
+  { kind: "sanitized", obstacle: sanitizerObstacle() },
 ] as const;
 
 /** A server of the test; half-open connections are its own affair. */
@@ -315,7 +307,7 @@ for (const { kind, obstacle } of builds) {
   );
 }
 
-describe.skipIf(sanitizerObstacle !== null)("the proxy's parser under sanitizers", () => {
+describe.skipIf(sanitizerObstacle() !== null)("the proxy's parser under sanitizers", () => {
   test(
     "mutated requests find nothing",
     () => {

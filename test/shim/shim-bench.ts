@@ -1,5 +1,4 @@
 // A workbench for the shim's tests: the compiled shim, a private directory, a VMM made of shell lines, and their removal.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,33 +12,10 @@ import {
   type ShimIdentity,
   type ShimPlan,
 } from "../../src/host/shim.ts";
+import { builtNative } from "../native.ts";
 
-const repository = join(import.meta.dir, "../..");
-
-/** Runs a tool to its end and fails with what it said. */
-export const runTool = (argv: readonly string[], env: Record<string, string> = {}): string => {
-  const result = Bun.spawnSync([...argv], {
-    env: { ...process.env, ...env },
-    stdout: "pipe",
-    stderr: "pipe",
-    timeout: 120_000,
-  });
-  if (!result.success)
-    throw new Error(`${argv.join(" ")} ended with ${result.exitCode}: ${result.stdout}${result.stderr}`);
-  return result.stdout.toString();
-};
-
-const native = join(repository, "native/shim");
-
-/** Path of the shim, compiled once for each state of its sources and each environment (CC, CFLAGS), below build/. */
-export const builtShim = (env: Record<string, string> = {}): string => {
-  const hash = new Bun.CryptoHasher("sha256").update(JSON.stringify(env));
-  for (const name of readdirSync(native).sort()) hash.update(name).update(readFileSync(join(native, name)));
-  const directory = join(repository, "build/test-shim", hash.digest("hex").slice(0, 16));
-  const shimPath = join(directory, "banger-shim");
-  if (!existsSync(shimPath)) runTool([join(native, "../build.sh"), "shim", directory], env);
-  return shimPath;
-};
+/** As it is shipped, or with another CC and CFLAGS. */
+export const builtShim = (env: Record<string, string> = {}): string => builtNative("shim", env);
 
 export const REBOOT = "printf '[   33.1] reboot: Restarting system\\r\\n'";
 /** Sleeps in the shell's own process, so that nothing is left behind. */

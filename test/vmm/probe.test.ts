@@ -11,8 +11,7 @@ import { chooseDriver } from "../../src/vmm/index.ts";
 import { decideProof, isOldQemu, parseQemuVersion, renderProofArgv } from "../../src/vmm/qemu/probe.ts";
 import { memoryOf } from "../../src/vmm/remembered.ts";
 import { createTscMeter, measureTscKhz, parseTscKhz } from "../../src/vmm/tsc.ts";
-import { runTool } from "../shim/shim-bench.ts";
-import { builtTsc } from "./built-tsc.ts";
+import { builtNative, runTool } from "../native.ts";
 
 let cacheDir: string;
 beforeEach(async () => {
@@ -101,7 +100,7 @@ describe("what was found out", () => {
 
 describe("the rate of the time stamp counter", () => {
   test("is found by the helper twice the same within 50 ppm", () => {
-    const [first, second] = [runTool([builtTsc()]), runTool([builtTsc()])].map(parseTscKhz);
+    const [first, second] = [runTool([builtNative("tsc")]), runTool([builtNative("tsc")])].map(parseTscKhz);
     if (!first || !second) throw new Error(`not measured: ${first} ${second}`);
     expect(Math.abs(first - second) / first).toBeLessThan(50e-6);
   });
@@ -115,7 +114,7 @@ describe("the rate of the time stamp counter", () => {
       },
     };
     const measure = (bootId: string) =>
-      measureTscKhz({ helper: builtTsc(), processes, cacheDir, bootId, signal: never });
+      measureTscKhz({ helper: builtNative("tsc"), processes, cacheDir, bootId, signal: never });
     const first = await measure("boot-1");
     expect(first).toBeNumber();
     expect(await measure("boot-1")).toBe(first);

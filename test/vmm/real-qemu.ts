@@ -5,8 +5,7 @@ import { qemuDriver } from "../../src/vmm/qemu/driver.ts";
 import { parseTscKhz } from "../../src/vmm/tsc.ts";
 import { builtConsoleGuest } from "../conformance/console-guest.ts";
 import type { VmmSubject } from "../conformance/vmm.ts";
-import { runTool } from "../shim/shim-bench.ts";
-import { builtTsc } from "./built-tsc.ts";
+import { builtNative, runTool } from "../native.ts";
 import { patienceHere } from "./real-firecracker.ts";
 
 /** What is missing for real QEMU, or its subject; the guest tests export BANGER_TEST_IMAGE_DIR, a directory with a kernel. */
@@ -18,7 +17,7 @@ export const realQemu = (): VmmSubject | { missing: string } => {
   if (!kernel) return { missing: `none of ${candidates.join(", ")} is there` };
   const path = "/usr/bin/qemu-system-x86_64";
   if (!existsSync(path)) return { missing: `${path} is not installed` };
-  const tscKhz = parseTscKhz(runTool([builtTsc()]));
+  const tscKhz = parseTscKhz(runTool([builtNative("tsc")]));
   if (tscKhz === null) return { missing: "this host's time stamp counter changes its rate" };
   // A KVM that opens may still boot nothing, so it is used where somebody says that it serves: in the lab.
   const accelerator = process.env.BANGER_TEST_ACCEL === "kvm" ? "kvm" : "tcg";
