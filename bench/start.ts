@@ -4,6 +4,7 @@ import type { Output } from "../src/spec/rpc/contract.ts";
 import type { Instance } from "../test/vm/fixture.ts";
 import type { ByHand, HandRun } from "./by-hand.ts";
 import { type Metric, median, metric, metricsOf } from "./figures.ts";
+import { childrenOf, keepPresent } from "./process-cost.ts";
 
 type Steps = Record<string, number>;
 type OwnRun = { createMs: number; sshMs: number; totalMs: number; steps: Steps };
@@ -54,7 +55,10 @@ const runStart = async (banger: Instance): Promise<StartRun> => {
   return { wallMs: readyMs - startedMs, ownMs: readyMs - startedMs - guestMs, killMs, killOwnMs, steps };
 };
 
-export type StartBench = { metrics: Metric[]; raw: { banger: OwnRun[]; hand: HandRun[]; starts: StartRun[] } };
+export type StartBench = {
+  metrics: Metric[];
+  raw: { banger: OwnRun[]; hand: HandRun[]; starts: StartRun[]; present: StartRun[] };
+};
 
 export const benchStart = async (
   banger: Instance,
@@ -78,7 +82,16 @@ export const benchStart = async (
   }
   await banger.ok(["create", NAME, "--no-start"]);
   const starts: StartRun[] = [];
-  for (let round = 0; round < Math.max(3, Math.ceil(pairs / 3)); round++) starts.push(await runStart(banger));
+  const rounds = Math.max(3, Math.ceil(pairs / 3));
+  for (let round = 0; round < rounds; round++) starts.push(await runStart(banger));
+  const present: StartRun[] = [];
+  const daemon = await banger.daemonPid();
+  const presence = await keepPresent([daemon, ...childrenOf(daemon)]);
+  try {
+    for (let round = 0; round < rounds; round++) present.push(await runStart(banger));
+  } finally {
+    await presence.close();
+  }
   await banger.ok(["rm", NAME]);
 
   const names = Object.keys(own[0]?.steps ?? {});
@@ -126,7 +139,17 @@ export const benchStart = async (
         starts.map(({ killOwnMs }) => killOwnMs),
         "ms",
       ),
+      ...metricsOf(
+        "start, the daemon's own share, memory kept present",
+        present.map(({ ownMs }) => ownMs),
+        "ms",
+      ),
+      ...metricsOf(
+        "kill, the daemon's own share, memory kept present",
+        present.map(({ killOwnMs }) => killOwnMs),
+        "ms",
+      ),
     ],
-    raw: { banger: own, hand: byHand, starts },
+    raw: { banger: own, hand: byHand, starts, present },
   };
 };

@@ -1,10 +1,10 @@
 // Measures the terminal UI on a terminal of its own, against a small daemon: first frame, key to frame, processor time.
 // usage: bun bench/tui.ts [EXECUTABLE]
-import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Vm } from "../src/spec/vm.ts";
 import { fleet } from "../test/tui/fleet.ts";
 import { type FleetDaemon, startFleetDaemon } from "../test/tui/fleet-daemon.ts";
+import { cpuMsDuring, keepPresent, measureRest, residentKiBOf } from "./process-cost.ts";
 
 const executable = process.argv[2] ?? join(import.meta.dir, "../build/banger");
 const IDLE_MS = Number(process.env.BENCH_IDLE_MS ?? 10_000);
@@ -75,21 +75,16 @@ const open = (daemon: FleetDaemon, size: { columns: number; rows: number }): Run
   };
 };
 
-/** Seconds on a processor of all its threads, by the scheduler's own count (/proc/PID/schedstat, nanoseconds). */
-const cpuSeconds = (pid: number): number =>
-  readdirSync(`/proc/${pid}/task`).reduce(
-    (sum, thread) => sum + Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]) / 1e9,
-    0,
-  );
-
-const residentMiB = (pid: number): number =>
-  Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1024;
-
-/** Processor time of the UI over `ms`, in percent of one CPU. */
-const cpuPercent = async (running: Running, ms: number): Promise<number> => {
-  const [startedMs, before] = [performance.now(), cpuSeconds(running.pid)];
-  await Bun.sleep(ms);
-  return ((cpuSeconds(running.pid) - before) / ((performance.now() - startedMs) / 1000)) * 100;
+/** Processor time of the UI over `ms`, in percent of one CPU: as it is, and with its memory kept present. */
+const cpuPercent = async (running: Running, ms: number): Promise<string> => {
+  const measure = async (): Promise<number> => {
+    const startedMs = performance.now();
+    return ((await cpuMsDuring(running.pid, ms)) / (performance.now() - startedMs)) * 100;
+  };
+  const asItIs = await measure();
+  const presence = await keepPresent([running.pid]);
+  const present = await measure().finally(presence.close);
+  return `${asItIs.toFixed(1)} % of a CPU, ${present.toFixed(1)} % with its memory kept present`;
 };
 
 const withFleet = async (vms: readonly Vm[], work: (daemon: FleetDaemon) => Promise<void>): Promise<void> => {
@@ -133,16 +128,15 @@ await withFleet(manyVms(30, 0), async (daemon) => {
   const running = open(daemon, size);
   await running.shows("vm-029");
   await Bun.sleep(WARM_MS);
-  say(
-    `idle, 30 VMs: ${(await cpuPercent(running, IDLE_MS)).toFixed(1)} % of a CPU, ${residentMiB(running.pid).toFixed(0)} MiB resident`,
-  );
+  const idle = await cpuPercent(running, IDLE_MS);
+  say(`idle, 30 VMs: ${idle}; ${(residentKiBOf(running.pid) / 1024).toFixed(0)} MiB resident`);
   let number = 0;
   const timer = setInterval(() => {
     number++;
     const id = ((number % 30) + 1).toString(16).padStart(12, "0");
     daemon.change(id, { state: daemon.vms.get(id)?.state === "stopped" ? "paused" : "stopped" });
   }, 1000);
-  say(`one update a second, 30 VMs: ${(await cpuPercent(running, IDLE_MS)).toFixed(1)} % of a CPU`);
+  say(`one update a second, 30 VMs: ${await cpuPercent(running, IDLE_MS)}`);
   clearInterval(timer);
   await running.end();
 });
@@ -151,8 +145,7 @@ await withFleet(manyVms(30, 30), async (daemon) => {
   const running = open(daemon, size);
   await running.shows("vm-029");
   await Bun.sleep(WARM_MS);
-  const percent = (await cpuPercent(running, IDLE_MS)).toFixed(1);
-  say(`30 running VMs, each sampled every 3 s: ${percent} % of a CPU`);
+  say(`30 running VMs, each sampled every 3 s: ${await cpuPercent(running, IDLE_MS)}`);
   await running.end();
 });
 
@@ -173,3 +166,7 @@ await withFleet(manyVms(500, 0), async (daemon) => {
   say(`key to frame, 500 VMs: median ${median} ms, p99 ${slow} ms`);
   await running.end();
 });
+
+say(
+  `a page of memory that has rested for a second costs ${(await measureRest()).toFixed(1)} µs on this machine, above one that has not`,
+);
