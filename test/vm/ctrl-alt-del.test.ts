@@ -8,7 +8,7 @@ import { renderCpio } from "../../src/vmm/cpio.ts";
 import { findObstacle } from "./fixture.ts";
 import { lacksOwnKernel, ownKernelPath } from "./own-kernel.ts";
 
-const obstacle = findObstacle({ needsRoot: false }) ?? lacksOwnKernel();
+const obstacle = findObstacle() ?? lacksOwnKernel();
 const dir = mkdtempSync(join(tmpdir(), "bgr-keys-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 

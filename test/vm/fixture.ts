@@ -13,9 +13,10 @@ import { join, resolve } from "node:path";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import type { Vm } from "../../src/spec/vm.ts";
 import { findTemplate, lendImage } from "./guest-image.ts";
-import { asRoot, collect, isAlive, isRoot, kill, processesOf, until, untilGone } from "./processes.ts";
+import { findNamespaceObstacle } from "./ordinary-user.ts";
+import { asRoot, collect, hasRoot, isAlive, kill, processesOf, until, untilGone } from "./processes.ts";
 
-export { asRoot, commandOf, isRoot, kill, until, untilGone } from "./processes.ts";
+export { asRoot, commandOf, hasRoot, isRoot, kill, until, untilGone } from "./processes.ts";
 
 const root = resolve(import.meta.dir, "../..");
 export const BANGER = join(root, "build/banger");
@@ -24,18 +25,21 @@ export const BANGER = join(root, "build/banger");
 export const BOOT_MS = 180_000;
 export const TEARDOWN_MS = 120_000;
 
-/** Why no guest can be booted here; null when one can. BANGER_REQUIRE=qemu makes that a failure instead of a skip. */
-export const findObstacle = ({ needsRoot = true } = {}): string | null => {
+/**
+ * Why no guest can be booted here; null when one can. BANGER_REQUIRE=qemu makes that a failure instead of a skip, but for what only
+ * root can have: `needsRoot` says why that is needed.
+ */
+export const findObstacle = ({ needsRoot = null as string | null } = {}): string | null => {
   const obstacle =
     Bun.which("qemu-system-x86_64") === null
       ? "qemu-system-x86_64 is not installed"
       : Bun.which("mmdebstrap") === null && process.env.BANGER_TEST_IMAGE_DIR === undefined
         ? "mmdebstrap is not installed, so there is no image"
-        : needsRoot && !isRoot && !Bun.spawnSync(["sudo", "-n", "true"], { stderr: "ignore" }).success
-          ? "taps need root, and sudo asks for a password"
-          : null;
+        : hasRoot
+          ? null
+          : findNamespaceObstacle();
   if (obstacle !== null && (process.env.BANGER_REQUIRE ?? "").split(",").includes("qemu")) throw new Error(obstacle);
-  return obstacle;
+  return obstacle ?? (needsRoot === null || hasRoot ? null : `${needsRoot} needs root, and this user has no sudo`);
 };
 
 export type Ran = { code: number; out: string; err: string };
@@ -189,8 +193,9 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
     if (!found) return [];
     const mark = `bgr-${found.id}`;
     const [links, rules] = await Promise.all([
-      text(asRoot(beside(["ip", "-o", "link"]))),
-      text(asRoot(beside(["nft", "list", "ruleset"]))),
+      text(beside(["ip", "-o", "link"])),
+      // Whoever has no root has no rules either, and may not look.
+      hasRoot ? text(asRoot(beside(["nft", "list", "ruleset"]))) : "",
     ]);
     const daemon = lockPid();
     const findRunning = () =>
@@ -229,7 +234,7 @@ export const openTestInstance = async (options: InstanceOptions = {}): Promise<I
       await run(["daemon", "stop", "--force"], { timeoutMs: 30_000 });
       for (const { pid } of processesOf(dir)) kill(pid, "SIGKILL");
       const found = readInstance();
-      if (found) {
+      if (found && hasRoot) {
         Bun.spawnSync(asRoot(["rm", "-f", `/run/banger/instances/${found.id}`]));
         // Links go by name, and only those of this very instance: an open failure above must not leave the machine changed.
         const links = await text(beside(["ip", "-o", "link"]));

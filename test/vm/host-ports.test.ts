@@ -9,7 +9,7 @@ import { type Lab, openLab } from "./lab.ts";
 import { findNamespaceObstacle, makeOrdinaryUser, type OrdinaryUser } from "./ordinary-user.ts";
 import { isRoot } from "./processes.ts";
 
-const obstacle = findObstacle({ needsRoot: false }) ?? findNamespaceObstacle();
+const obstacle = findObstacle() ?? findNamespaceObstacle();
 const suite = obstacle === null ? describe : describe.skip;
 /** What only root may change, in a host that is played. */
 const played = isRoot ? test : test.skip;

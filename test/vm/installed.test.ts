@@ -8,7 +8,7 @@ import { asRoot, processesOf } from "./processes.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const obstacle =
-  findObstacle() ??
+  findObstacle({ needsRoot: "an installation" }) ??
   (Bun.which("sudo") === null || Bun.which("setpriv") === null ? "sudo or setpriv is not installed" : null);
 
 let work: string;

@@ -4,7 +4,16 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Output } from "../../src/spec/rpc/contract.ts";
 import { Vm } from "../../src/spec/vm.ts";
-import { BANGER, BOOT_MS, findObstacle, type Instance, openTestInstance, TEARDOWN_MS, until } from "./fixture.ts";
+import {
+  BANGER,
+  BOOT_MS,
+  findObstacle,
+  hasRoot,
+  type Instance,
+  openTestInstance,
+  TEARDOWN_MS,
+  until,
+} from "./fixture.ts";
 
 const obstacle = findObstacle();
 const suite = obstacle === null ? describe : describe.skip;
@@ -49,7 +58,7 @@ suite(`a VM's life${obstacle === null ? "" : ` (${obstacle})`}`, () => {
         vcpus: 1,
         memoryMiB: 256,
         labels: { team: "blue" },
-        network: "bridge",
+        network: hasRoot ? "bridge" : "namespace",
         lastError: null,
         pendingRestart: false,
       });

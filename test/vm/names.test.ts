@@ -24,7 +24,11 @@ const ask = async (banger: Instance, name: string, type: "A" | "PTR" = "A"): Pro
 suite(`a guest's name${obstacle === null ? "" : ` (${obstacle})`}`, () => {
   let banger: Instance;
   let vm: Vm;
-  const addressOf = ({ addresses }: Vm) => addresses.find(({ side }) => side === "host")?.address ?? "";
+  const onSide =
+    (wanted: "host" | "guest") =>
+    ({ addresses }: Vm) =>
+      addresses.find(({ side }) => side === wanted)?.address ?? "";
+  const [addressOf, guestAddressOf] = [onSide("host"), onSide("guest")];
 
   beforeAll(async () => {
     banger = await openTestInstance();
@@ -46,12 +50,12 @@ suite(`a guest's name${obstacle === null ? "" : ` (${obstacle})`}`, () => {
     async () => {
       const lines = await banger.ok([
         ...["exec", "one", "--", "sh", "-c"],
-        `getent ahostsv4 sub.one.vm; getent hosts ${addressOf(vm)}`,
+        `getent ahostsv4 sub.one.vm; getent hosts ${guestAddressOf(vm)}`,
       ]);
-      expect(lines).toContain(addressOf(vm));
+      expect(lines).toContain(guestAddressOf(vm));
       expect(lines).toContain("one.vm");
       const asGuest = await banger.json<Output<"dns.query">>(["dns", "query", "--guest", "one"]);
-      expect(asGuest.records.map(({ data }) => data)).toEqual([addressOf(vm)]);
+      expect(asGuest.records.map(({ data }) => data)).toEqual([guestAddressOf(vm)]);
     },
     BOOT_MS,
   );

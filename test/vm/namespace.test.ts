@@ -10,7 +10,7 @@ import { findNamespaceObstacle, makeOrdinaryUser, type OrdinaryUser } from "./or
 import { childrenOf, commandOf, isRoot, kill, processesOf } from "./processes.ts";
 import { sshCommand } from "./ssh.ts";
 
-const obstacle = findObstacle({ needsRoot: false }) ?? findNamespaceObstacle();
+const obstacle = findObstacle() ?? findNamespaceObstacle();
 const suite = obstacle === null ? describe : describe.skip;
 /** Root plays a host with an internet for them; anyone else tries what can be tried on the machine as it is. */
 const played = isRoot ? test : test.skip;

@@ -9,7 +9,7 @@ import { unpackPackages } from "./debian-packages.ts";
 import { BOOT_MS, CONFIG, findObstacle, type Instance, openTestInstance, TEARDOWN_MS, until } from "./fixture.ts";
 import { INTERNET, type Lab, openLab, UPLINK } from "./lab.ts";
 
-const obstacle = findObstacle();
+const obstacle = findObstacle({ needsRoot: "an internet behind a bridge of the host" });
 const suite = obstacle === null ? describe : describe.skip;
 const GREETER_PORT = 9123;
 

@@ -3,7 +3,17 @@ import { readdirSync, readFileSync } from "node:fs";
 
 export const isRoot = process.getuid?.() === 0;
 
-/** argv with root's rights, on this machine itself. */
+/** Asked only of who may use it, as everything here does: it would report the attempt of anybody else. */
+const hasSudo = (): boolean => {
+  const groups = Bun.spawnSync(["id", "-nG"]).stdout.toString().trim().split(" ");
+  const maySudo = ["sudo", "wheel", "admin"].some((group) => groups.includes(group));
+  return maySudo && Bun.spawnSync(["sudo", "-n", "true"], { stderr: "ignore" }).success;
+};
+
+/** Whose VMs are on a bridge of the host's; everybody else's are in a namespace of their own. */
+export const hasRoot = isRoot || hasSudo();
+
+/** argv with root's rights, on this machine itself; to be had where `hasRoot`. */
 export const asRoot = (argv: readonly string[]): string[] => (isRoot ? [...argv] : ["sudo", "-n", "--", ...argv]);
 
 /** Polls a claim about the outside world until it holds. */
@@ -56,7 +66,7 @@ export const untilGone = (pid: number, timeoutMs = 20_000): Promise<boolean> =>
   until(`process ${pid} ends`, () => !isAlive(pid), timeoutMs);
 
 export const kill = (pid: number, signal: NodeJS.Signals): void => {
-  if (isRoot) process.kill(pid, signal);
+  if (isRoot || !hasRoot) process.kill(pid, signal);
   else Bun.spawnSync(asRoot(["kill", `-${signal.slice(3)}`, String(pid)]));
 };
 

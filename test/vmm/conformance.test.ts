@@ -2,6 +2,7 @@
 import { beforeAll, describe, test } from "bun:test";
 import { prepareConformance, testVmmConformance } from "../conformance/vmm.ts";
 import { fakeVmmDriver } from "../fakes/fake-vmm-driver.ts";
+import { patienceHere } from "./real-firecracker.ts";
 import { isQemuRequired, realQemu } from "./real-qemu.ts";
 
 beforeAll(prepareConformance);
@@ -20,7 +21,7 @@ testVmmConformance("the fake VMM", {
   },
   button: "poweroff",
   bootTimeoutMs: 10_000,
-  patience: 1,
+  patience: patienceHere(),
 });
 
 const real = realQemu();

@@ -2,7 +2,7 @@
 import { beforeAll, describe, test } from "bun:test";
 import { prepareConformance, testVmmConformance } from "../conformance/vmm.ts";
 import { FAKE_KERNEL, fakeFirecrackerDriver } from "../fakes/fake-firecracker-driver.ts";
-import { failing, isFirecrackerRequired, realFirecracker } from "./real-firecracker.ts";
+import { failing, isFirecrackerRequired, patienceHere, realFirecracker } from "./real-firecracker.ts";
 
 beforeAll(prepareConformance);
 
@@ -15,7 +15,7 @@ testVmmConformance("the fake Firecracker", {
   failing,
   button: "reboot",
   bootTimeoutMs: 10_000,
-  patience: 1,
+  patience: patienceHere(),
 });
 
 const real = await realFirecracker();
