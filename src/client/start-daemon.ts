@@ -1,6 +1,7 @@
 // Starts bangerd in the background and waits until it listens; many clients at once start one, since the daemon holds a lock.
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { spawnDetached } from "../host/process.ts";
+import { RESTING_RUNTIME } from "../host/resting-runtime.ts";
 import { EXIT, fail } from "../spec/errors.ts";
 
 export type DaemonLaunch = {
@@ -43,16 +44,10 @@ const lastLineSince = (path: string, from: number): string => {
   }
 };
 
-/**
- * How often the runtime looks for garbage when nothing happens, in milliseconds; allocations ask for it whenever they need it. At its
- * default of a second that is most of what an idle daemon does.
- */
-const IDLE_GC_MS = 10_000;
-
 /** What stays for ever in the environment of a daemon is the user's, without what would steer the runtime itself. */
 const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | undefined> => ({
   ...Object.fromEntries(Object.entries(env).filter(([name]) => !/^BUN_|^NODE_OPTIONS$/.test(name))),
-  BUN_GC_TIMER_INTERVAL: String(IDLE_GC_MS),
+  ...RESTING_RUNTIME,
 });
 
 /**

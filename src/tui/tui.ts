@@ -10,6 +10,7 @@ import { openHostUsage } from "./host-usage.ts";
 import { choosePaint, hasOnlyAscii } from "./look.ts";
 import type { AnyCall, Effect, Message } from "./message.ts";
 import { emptyModel } from "./model.ts";
+import { openSampling, type Sampling } from "./sampling.ts";
 import { openStore } from "./store.ts";
 import { openTerminal } from "./terminal.ts";
 import { wantsOf } from "./wants.ts";
@@ -24,7 +25,6 @@ export type TuiOptions = {
 };
 
 const TICK_MS = 1000;
-const SAMPLE_MS = 3000;
 /** A program that ended so soon has said something that must be read. */
 const HASTY_MS = 2000;
 const SSH_FAILED = 255;
@@ -62,12 +62,15 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
     paint: choosePaint(env),
     onChange: (model, effects) => {
       setClock(dependsOnTime(model));
-      watch?.reconcile(wantsOf(model));
+      const wants = wantsOf(model);
+      watch?.reconcile(wants);
+      sampling?.setBusy(wants.stats.length > 0);
       for (const effect of effects) run(effect);
     },
     onFrame: terminal.show,
   });
   let watch: ReturnType<typeof openWatch> | null = null;
+  let sampling: Sampling | null = null;
   // The first frame comes before anything is loaded or asked.
   terminal.show(store.frame());
 
@@ -145,17 +148,15 @@ export const runTui = async (options: TuiOptions): Promise<number> => {
   const run = (effect: Effect): void => runners[effect.kind](effect as never);
 
   const readHost = openHostUsage();
-  const sample = (): void => {
+  sampling = openSampling(() => {
     void readHost(link.dataDir()).then((host) => dispatch({ type: "host-read", host }));
     void watch?.sample();
-  };
-  sample();
-  const sampling = setInterval(sample, SAMPLE_MS);
+  });
 
   try {
     await ended;
   } finally {
-    clearInterval(sampling);
+    sampling.close();
     setClock(false);
     watch.close();
     link.close();
