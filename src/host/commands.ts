@@ -2,7 +2,7 @@
 import { bridgeMacFor } from "../core/net-plan.ts";
 import { fail } from "../spec/errors.ts";
 import type { HostOp } from "../spec/host-op.ts";
-import { markOf, type SeenLink } from "./net-state.ts";
+import { groupOf, markOf, type SeenLink } from "./net-state.ts";
 import { renderNft, renderNftDelete } from "./nft-rules.ts";
 
 /** One effect: a program with its input, or a value written below /proc/sys. Never a shell. */
@@ -75,7 +75,7 @@ const ensureBridge = (op: Extract<HostOp, { op: "bridge.ensure" }>, seen: SeenLi
       ...batch(tools, [
         // Our own MAC, or the bridge takes its lowest port's and guests lose the gateway when that VM stops.
         `link add name ${bridge} address ${bridgeMacFor(instance)} type bridge stp_state 0 forward_delay 0`,
-        `link set dev ${bridge} alias ${markOf(instance)}`,
+        `link set dev ${bridge} alias ${markOf(instance)} group ${groupOf(instance)}`,
         `address add ${address} dev ${bridge}`,
       ]),
       withoutIpv6(bridge),
@@ -105,7 +105,7 @@ const createTap = (
       // Made anew, for the earlier one may have been made for another user.
       ...(tap ? [`link delete dev ${op.tap}`] : []),
       `tuntap add dev ${op.tap} mode tap user ${ownerUid}`,
-      `link set dev ${op.tap} alias ${markOf(instance)}`,
+      `link set dev ${op.tap} alias ${markOf(instance)} group ${groupOf(instance)}`,
       `link set dev ${op.tap} master ${op.bridge} up`,
     ]),
     // A port's own address is of no use to anyone; no VMM is there yet to see the kernel look for neighbours.
@@ -144,6 +144,15 @@ const applyTables = (stdin: string, tools: NetTools): (HostCommand & { kind: "ex
   { kind: "exec", argv: [tools.nft, "-f", "-"], stdin },
 ];
 
+/** All of `names` at once where they, and nothing else, are the instance's group; else one after the other. */
+const deleteTogether = (instance: string, names: readonly string[], links: readonly SeenLink[], tools: NetTools) => {
+  const grouped = links.filter(({ group }) => group === groupOf(instance));
+  const isWhole = grouped.length === names.length && grouped.every(({ name }) => names.includes(name));
+  return isWhole && names.length > 1
+    ? batch(tools, [`link delete group ${groupOf(instance)}`])
+    : deleteLinks(names, tools);
+};
+
 const release = (op: Extract<HostOp, { op: "net.release" }>, links: readonly SeenLink[], tools: NetTools) => {
   const tap = findDeletableTap(op, links);
   const others = links.filter(({ name }) => name !== op.tap);
@@ -152,7 +161,8 @@ const release = (op: Extract<HostOp, { op: "net.release" }>, links: readonly See
   const tables = applyTables(renderNftDelete(op.instance), tools);
   // The tables last: whatever is still connected stays within the rules until it is not. Mostly nothing is.
   const isConnected = links.some(({ name, hasCarrier }) => name === op.tap && hasCarrier);
-  return [...deleteLinks(names, tools), ...(isConnected ? tables : tables.map(beside))];
+  const deleted = deleteTogether(op.instance, names, links, tools);
+  return [...deleted, ...(isConnected ? tables : tables.map(beside))];
 };
 
 /**

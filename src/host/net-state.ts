@@ -4,10 +4,22 @@ import type { NetInventory } from "../spec/host-op.ts";
 /** What banger writes into `ifalias` of its links and the comment of its tables: the proof that they are ours. */
 export const markOf = (instance: string): string => `banger:${instance}`;
 
+/**
+ * The group of an instance's links (ip-link(8)), by which the kernel takes several away at once: it waits for each of them anew
+ * otherwise. A number out of 2³⁰ that nobody else would think of; what else bears it all the same is looked for before.
+ */
+export const groupOf = (instance: string): string => {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(markOf(instance))) hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  return String(2 ** 30 + (hash % 2 ** 30));
+};
+
 export type SeenLink = {
   name: string;
   kind: string | null;
   alias: string | null;
+  /** A name of /etc/iproute2/group, or a number. */
+  group: string | null;
   master: string | null;
   isUp: boolean;
   /** For taps: a VMM has it open. */
@@ -21,6 +33,7 @@ export type SeenTable = { family: string; name: string; comment: string | null }
 type RawLink = {
   ifname?: string;
   ifalias?: string;
+  group?: string;
   master?: string;
   flags?: string[];
   linkinfo?: { info_kind?: string };
@@ -38,6 +51,7 @@ export const parseLinks = (json: string): SeenLink[] => {
             name: row.ifname,
             kind: row.linkinfo?.info_kind ?? null,
             alias: row.ifalias ?? null,
+            group: row.group ?? null,
             master: row.master ?? null,
             isUp: row.flags?.includes("UP") ?? false,
             hasCarrier: row.flags?.includes("LOWER_UP") ?? false,

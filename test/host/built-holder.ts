@@ -1,11 +1,11 @@
 // banger-holder as it is shipped, and namespaces opened by it.
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createHolder } from "../../src/host/holder.ts";
 import { builtNative, shippedObstacle } from "../native.ts";
 
-const instances = mkdtempSync(join(tmpdir(), "bgr-holder-"));
+const instances = join(tmpdir(), `bgr-holder-${process.pid}`);
 
 export const removeInstances = (): void => rmSync(instances, { recursive: true, force: true });
 
@@ -19,6 +19,7 @@ export const buildHolder = (): { executable: string } | { obstacle: string } => 
 };
 
 export const openHolder = async (executable: string) => {
+  mkdirSync(instances, { recursive: true, mode: 0o700 });
   const dir = mkdtempSync(join(instances, "i-"));
   const socket = join(dir, "holder.sock");
   const holder = createHolder({

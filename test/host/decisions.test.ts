@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { commandFor } from "../../src/host/commands.ts";
 import { parseAccount, parseProxy, parseResolvers, parseZonePath } from "../../src/host/facts.ts";
-import { inventoryOf, parseLinks, parseTables, type SeenLink } from "../../src/host/net-state.ts";
+import { groupOf, inventoryOf, parseLinks, parseTables, type SeenLink } from "../../src/host/net-state.ts";
 import { renderNft, renderNftDelete } from "../../src/host/nft-rules.ts";
 import { findWeakness, INSTALLED_HELPER, type PathComponent, planRootLaunch } from "../../src/host/root-launch.ts";
 import { planSetup, renderSudoers, sudoersPathFor } from "../../src/host/setup.ts";
@@ -19,6 +19,7 @@ const link = (name: string, more: Partial<SeenLink> = {}): SeenLink => ({
   master: null,
   isUp: true,
   hasCarrier: false,
+  group: null,
   addresses: [],
   ...more,
 });
@@ -51,7 +52,7 @@ describe("commandFor", () => {
   test("a link has our mark before anything else can be done to it, and no IPv6 before it is up", () => {
     const [made = "", noIpv6, up] = inputs(ensure);
     expect(made.split("\n")[0]).toStartWith("link add name bgr-abcde address 02:");
-    expect(made.split("\n")[1]).toBe("link set dev bgr-abcde alias banger:abcde");
+    expect(made.split("\n")[1]).toBe(`link set dev bgr-abcde alias banger:abcde group ${groupOf("abcde")}`);
     expect([noIpv6, up]).toEqual(["net/ipv6/conf/bgr-abcde/disable_ipv6=1", "link set dev bgr-abcde up\n"]);
   });
 
@@ -69,6 +70,18 @@ describe("commandFor", () => {
     expect(tables).toContain("delete table inet bgr-abcde");
     expect(inputs(release, [...both, link("bgr-abcde-3")])).toEqual(["link delete dev bgr-abcde-2\n"]);
     expect(inputs(release, [])).toEqual([renderNftDelete("abcde")]);
+  });
+
+  test("bridge and last tap go at once as a group, unless something else is in it", () => {
+    const release = { op: "net.release", instance: "abcde", bridge: "bgr-abcde", tap: "bgr-abcde-2" };
+    const group = groupOf("abcde");
+    const both = [link("bgr-abcde", { group }), link("bgr-abcde-2", { group, master: "bgr-abcde" })];
+    expect(inputs(release, both)[0]).toBe(`link delete group ${group}\n`);
+    const foreign = link("eth7", { group, alias: null });
+    expect(inputs(release, [...both, foreign])[0]).toBe("link delete dev bgr-abcde-2\nlink delete dev bgr-abcde\n");
+    expect(inputs(release, both.slice(0, 1))[0]).toBe("link delete dev bgr-abcde\n");
+    expect([groupOf("abcde"), groupOf("abcdf")].map(Number).every((one) => one >= 2 ** 30 && one < 2 ** 31)).toBe(true);
+    expect(groupOf("abcde")).not.toBe(groupOf("abcdf"));
   });
 
   test("tables go while links do, unless something is connected: that stays within the rules until it is not", () => {
