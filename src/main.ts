@@ -152,7 +152,7 @@ const runCliRole = async (argv: readonly string[]): Promise<number> => {
       return checkWithoutDaemon({ executable, version, failure });
     },
     runTui: async ({ openClient }) => {
-      if (isBuilt) (await import("./host/resting-runtime.ts")).beginAnewResting(argv);
+      if (isBuilt) (await import("./host/process.ts")).beginAnewResting(argv);
       const { runTui } = await import("./tui/tui.ts");
       const selfArgv = isBuilt ? [process.execPath] : [process.execPath, import.meta.path];
       return runTui({ openClient, selfArgv, env: process.env });

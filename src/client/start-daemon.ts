@@ -1,7 +1,6 @@
 // Starts bangerd in the background and waits until it listens; many clients at once start one, since the daemon holds a lock.
 import { closeSync, openSync, readSync, statSync } from "node:fs";
-import { spawnDetached } from "../host/process.ts";
-import { RESTING_RUNTIME } from "../host/resting-runtime.ts";
+import { RESTING_RUNTIME, spawnDetached } from "../host/process.ts";
 import { EXIT, fail } from "../spec/errors.ts";
 
 export type DaemonLaunch = {
