@@ -285,7 +285,9 @@ describe.skipIf(!hasTmux)("the terminal UI on a terminal (skipped where tmux is 
     for (const letter of "jjakojOo jk") terminal.typeText(letter);
     daemon.change(fleet[1]?.id ?? "", { state: "paused" });
     await terminal.shows("paused");
-    terminal.press("Enter", "Escape");
+    terminal.press("Enter");
+    await terminal.shows(" overview ");
+    terminal.press("Escape");
     await terminal.lacks(" overview ");
     // The bars of the host above the table move by themselves.
     const table = (): string => terminal.screen().split("\n").slice(2).join("\n");
