@@ -55,6 +55,9 @@ const runStart = async (banger: Instance): Promise<StartRun> => {
   return { wallMs: readyMs - startedMs, ownMs: readyMs - startedMs - guestMs, killMs, killOwnMs, steps };
 };
 
+const told = (name: string, runs: readonly StartRun[], pick: (run: StartRun) => number): Metric[] =>
+  metricsOf(name, runs.map(pick), "ms");
+
 export type StartBench = {
   metrics: Metric[];
   raw: { banger: OwnRun[]; hand: HandRun[]; starts: StartRun[]; present: StartRun[] };
@@ -119,36 +122,12 @@ export const benchStart = async (
         "ms",
         byHand.map(({ sshMs }) => sshMs),
       ),
-      ...metricsOf(
-        "start, request to ready",
-        starts.map(({ wallMs }) => wallMs),
-        "ms",
-      ),
-      ...metricsOf(
-        "start, the daemon's own share",
-        starts.map(({ ownMs }) => ownMs),
-        "ms",
-      ),
-      ...metricsOf(
-        "kill",
-        starts.map(({ killMs }) => killMs),
-        "ms",
-      ),
-      ...metricsOf(
-        "kill, the daemon's own share",
-        starts.map(({ killOwnMs }) => killOwnMs),
-        "ms",
-      ),
-      ...metricsOf(
-        "start, the daemon's own share, memory kept present",
-        present.map(({ ownMs }) => ownMs),
-        "ms",
-      ),
-      ...metricsOf(
-        "kill, the daemon's own share, memory kept present",
-        present.map(({ killOwnMs }) => killOwnMs),
-        "ms",
-      ),
+      ...told("start, request to ready", starts, ({ wallMs }) => wallMs),
+      ...told("start, the daemon's own share", starts, ({ ownMs }) => ownMs),
+      ...told("kill", starts, ({ killMs }) => killMs),
+      ...told("kill, the daemon's own share", starts, ({ killOwnMs }) => killOwnMs),
+      ...told("start, the daemon's own share, memory kept present", present, ({ ownMs }) => ownMs),
+      ...told("kill, the daemon's own share, memory kept present", present, ({ killOwnMs }) => killOwnMs),
     ],
     raw: { banger: own, hand: byHand, starts, present },
   };

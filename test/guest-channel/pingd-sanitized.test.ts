@@ -8,49 +8,27 @@ import { readListeners, readStatus } from "../../src/guest/reports.ts";
 import { COPY, renderFile, renderHead } from "../../src/spec/guest/copy.ts";
 import { EXEC, execFields } from "../../src/spec/guest/exec.ts";
 import { renderMessage } from "../../src/spec/guest/messages.ts";
+import { runTool, sanitizing } from "../native.ts";
 import { until } from "./real-helper.ts";
 
 const SOURCE = join(import.meta.dir, "../../guest/pingd");
-const FLAGS = [
-  "-std=c11",
-  "-D_GNU_SOURCE",
-  "-g",
-  "-O1",
-  "-fsanitize=address,undefined",
-  "-fno-sanitize-recover=all",
-  "-Wall",
-  "-Wextra",
-  "-Werror",
-];
+const { CC, CFLAGS } = sanitizing() ?? { CC: null, CFLAGS: "" };
+const FLAGS = ["-std=c11", "-D_GNU_SOURCE", ...CFLAGS.split(" "), "-Wall", "-Wextra", "-Werror"];
 const ENVIRONMENT = { ASAN_OPTIONS: "detect_leaks=0:abort_on_error=1" };
 
-/** A compiler whose sanitizers work here: a compiler without its runtime library is of no use. */
-const findCompiler = (directory: string): string | null =>
-  ["clang", "gcc"].find((name) => {
-    const probe = join(directory, "probe");
-    const build =
-      Bun.which(name) &&
-      Bun.spawnSync([name, ...FLAGS, "-x", "c", "-", "-o", probe], {
-        stdin: Buffer.from("int main(void){return 0;}\n"),
-      });
-    return build && build.exitCode === 0 && Bun.spawnSync([probe], { env: ENVIRONMENT }).exitCode === 0;
-  }) ?? null;
-
 const directory = mkdtempSync(join(tmpdir(), "bgr-asan-"));
-const compiler = findCompiler(directory);
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 const build = (name: string, sources: readonly string[]): string => {
   const program = join(directory, name);
   const paths = sources.map((source) => join(SOURCE, source));
-  const result = Bun.spawnSync([compiler ?? "", ...FLAGS, "-o", program, ...paths], { stderr: "pipe" });
-  if (result.exitCode !== 0) throw new Error(result.stderr.toString());
+  runTool([CC ?? "", ...FLAGS, "-o", program, ...paths]);
   return program;
 };
 
-describe.skipIf(compiler === null)(
-  `under sanitizers${compiler === null ? " (skipped: no clang or gcc with sanitizers)" : ""}`,
+describe.skipIf(CC === null)(
+  `under sanitizers${CC === null ? " (skipped: no clang or gcc with sanitizers)" : ""}`,
   () => {
     let fuzz: string;
     let helper: string;

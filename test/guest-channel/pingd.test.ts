@@ -6,14 +6,8 @@ import { join } from "node:path";
 import { type GuestChannel, openGuestChannel } from "../../src/guest/channel.ts";
 import { createFrameReader, type Frame } from "../../src/spec/guest/frames.ts";
 import { FRAME, SYNC_BYTES } from "../../src/spec/guest/protocol.ts";
-import {
-  buildProblem,
-  pingdBinary,
-  type RealHelper,
-  startPretendedInit,
-  startRealHelper,
-  until,
-} from "./real-helper.ts";
+import { builtPingd } from "../native.ts";
+import { buildProblem, type RealHelper, startPretendedInit, startRealHelper, until } from "./real-helper.ts";
 
 const problem = buildProblem();
 const units = join(import.meta.dir, "../../guest/units");
@@ -45,8 +39,8 @@ const statusOf = (pid: number, key: string): number =>
 
 describe.skipIf(problem !== null)(`banger-vsock-pingd${problem === null ? "" : ` (skipped: ${problem})`}`, () => {
   test("is static and at most 100 KiB", () => {
-    expect(statSync(pingdBinary()).size).toBeLessThanOrEqual(100 * 1024);
-    const program = readFileSync(pingdBinary());
+    expect(statSync(builtPingd()).size).toBeLessThanOrEqual(100 * 1024);
+    const program = readFileSync(builtPingd());
     expect(program.includes("/ld-musl")).toBe(false);
     expect(program.includes("/ld-linux")).toBe(false);
   });
@@ -90,7 +84,7 @@ describe.skipIf(problem !== null)(`banger-vsock-pingd${problem === null ? "" : `
 
   test("refuses arguments that it does not know", () => {
     for (const args of [["--ending", "boredom"], ["--sshd", "late"], ["--early", "--stand-by"], ["x"], ["--what"]]) {
-      const result = Bun.spawnSync([pingdBinary(), ...args], { stderr: "pipe" });
+      const result = Bun.spawnSync([builtPingd(), ...args], { stderr: "pipe" });
       expect(result.exitCode).toBe(2);
       expect(result.stderr.toString()).toContain("usage:");
     }
@@ -121,7 +115,7 @@ describe.skipIf(problem !== null)(`banger-vsock-pingd${problem === null ? "" : `
     helper = await startRealHelper();
     const directory = join(helper.directory, "early");
     const early = Bun.spawnSync([
-      pingdBinary(),
+      builtPingd(),
       "--early",
       "--sshd",
       "early",
@@ -158,7 +152,7 @@ describe.skipIf(problem !== null)(`banger-vsock-pingd${problem === null ? "" : `
     });
     await new Promise<void>((resolve) => server.listen(at, resolve));
     const run = join(helper.directory, "other");
-    others.push(Bun.spawn([pingdBinary(), "--unix", `${run}.sock`, "--run-dir", run, "--announce", at]));
+    others.push(Bun.spawn([builtPingd(), "--unix", `${run}.sock`, "--run-dir", run, "--announce", at]));
     const bytes = await heard.promise;
     server.close();
     const frames: Frame[] = [];

@@ -7,7 +7,6 @@ import { builtPingd, shippedObstacle } from "../native.ts";
 
 /** Why the helper cannot be built here, or null. */
 export const buildProblem = (): string | null => shippedObstacle;
-export const pingdBinary = builtPingd;
 
 /** Waits until something is true that another process makes true. */
 export const until = async (
@@ -55,7 +54,7 @@ export const startRealHelper = async (
   ];
   const children: Bun.Subprocess[] = [];
   const spawn = (...args: string[]) => {
-    const child = Bun.spawn([pingdBinary(), ...common, ...args], { stdio: ["ignore", "ignore", "inherit"] });
+    const child = Bun.spawn([builtPingd(), ...common, ...args], { stdio: ["ignore", "ignore", "inherit"] });
     children.push(child);
     return child;
   };
@@ -78,7 +77,7 @@ export const startRealHelper = async (
       child = await start();
     },
     run: (...args) => {
-      const result = Bun.spawnSync([pingdBinary(), ...common, ...args], { stderr: "pipe", timeout: 5_000 });
+      const result = Bun.spawnSync([builtPingd(), ...common, ...args], { stderr: "pipe", timeout: 5_000 });
       return { exitCode: result.exitCode, stderr: result.stderr.toString() };
     },
     spawn: (...args) => spawn(...args, ...serve),
