@@ -28,19 +28,10 @@ import { PROBE_TIMEOUT_MS } from "../vmm/boot-proof.ts";
 import type { VmmProbe } from "../vmm/driver.ts";
 import { chooseDriver, drivers } from "../vmm/index.ts";
 import type { Context, Doctor } from "./context.ts";
+import { once } from "./once.ts";
 
 /** Stands for the id that the first daemon will choose. */
 const NO_INSTANCE = "00000";
-
-/** One answer for each, so that the same question is not asked again within a run. */
-const once = <Key, Value>(ask: (key: Key) => Promise<Value>): ((key: Key) => Promise<Value>) => {
-  const asked = new Map<Key, Promise<Value>>();
-  return (key) => {
-    const known = asked.get(key) ?? ask(key);
-    asked.set(key, known);
-    return known;
-  };
-};
 
 const imageStates = (store: Store, images: Pick<ImageService, "rootOf" | "kernelOf">): Promise<ImageState[]> =>
   Promise.all(

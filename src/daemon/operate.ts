@@ -1,6 +1,6 @@
 // The operations on a VM, each under the VM's lock: start, stop, delete, and what follows when a guest ends by itself.
 import { isSimulatedCrash, runSteps, type StepObserver, undoSteps } from "../engine/step.ts";
-import type { Host } from "../host/host.ts";
+import type { HostFacts } from "../host/host.ts";
 import { fail, isBangerError, reportOf } from "../spec/errors.ts";
 import type { ProgressEvent, StepEvent } from "../spec/events.ts";
 import { CreatePlan, StartPlan } from "../spec/plan.ts";
@@ -10,6 +10,7 @@ import type { Context } from "./context.ts";
 import { createSteps } from "./create.ts";
 import { gatherStart } from "./gather-start.ts";
 import type { Rung } from "./ladder.ts";
+import { once } from "./once.ts";
 import { startSteps } from "./start.ts";
 
 export type Emit = (event: ProgressEvent) => void;
@@ -57,8 +58,7 @@ export const startVm = async (context: Context, id: string, request: StartReques
     throw fail("vm.wrong_state", { vm: record.spec.name, state: record.state, verb: "start", needs: ["stopped"] });
   }
   await context.settleVmms(tellOfProof(request.emit));
-  let known: ReturnType<Host["facts"]> | null = null;
-  const facts = () => (known ??= context.host.facts());
+  const facts = once<void, HostFacts>(context.host.facts);
   await context.doctor.preflight(["vm.start"], { mode: record.spec.networks[0]?.mode ?? "bridge", facts });
   const { plan, driver, vmmReason, privilege } = await gatherStart(context, record, {
     readyTimeoutMs: request.readyTimeoutMs,

@@ -126,9 +126,13 @@ const IDLE_GC_MS = 10_000;
 
 export const RESTING_RUNTIME = { BUN_GC_TIMER_INTERVAL: String(IDLE_GC_MS) } as const;
 
-/** Begins this program anew, in the same process and with the same words, with a runtime that rests; returns where it does so already. */
+/** Begins this program anew, in the same process and with the same words, with a runtime that rests; returns where it does so already, or cannot. */
 export const beginAnewResting = (words: readonly string[]): void => {
   const [[name, value]] = Object.entries(RESTING_RUNTIME) as [[string, string]];
   if (process.env[name] !== undefined || process.execve === undefined) return;
-  process.execve(process.execPath, [process.argv0, ...words], { ...process.env, [name]: value });
+  try {
+    process.execve(process.execPath, [process.argv0, ...words], { ...process.env, [name]: value });
+  } catch {
+    // An executable that was replaced or taken away since: this one goes on, only less restful.
+  }
 };

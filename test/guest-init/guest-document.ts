@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { runTool, sanitizerObstacle, sanitizing } from "../native.ts";
 
 export type Member = { name: string; content: string; type?: string; checksum?: number; size?: number };
 
@@ -68,7 +69,6 @@ export const SANITIZER_ENVIRONMENT = { ASAN_OPTIONS: "exitcode=99:detect_leaks=0
 export type InitRun = { code: number; stderr: string };
 
 const MAINS = ["main.c", "fuzz.c"];
-const FLAGS = "-std=c11 -g -O1 -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize-recover=all".split(" ");
 const SOURCE = join(import.meta.dir, "../../guest/init");
 
 /** Builds the init (or its fuzz driver) under the address and undefined-behaviour sanitizers; a finding ends a run with code 99. */
@@ -76,8 +76,10 @@ export function buildSanitizedInit(main: "main.c" | "fuzz.c" = "main.c"): { prog
   const directory = mkdtempSync(join(tmpdir(), "bgr-init-build-"));
   const program = join(directory, "init");
   const sources = readdirSync(SOURCE).filter((name) => name.endsWith(".c") && (name === main || !MAINS.includes(name)));
-  const built = Bun.spawnSync(["clang", ...FLAGS, "-o", program, ...sources.map((name) => join(SOURCE, name))]);
-  if (built.exitCode !== 0) throw new Error(`clang: ${built.stderr.toString()}`);
+  const compiler = sanitizing();
+  if (compiler === null) throw new Error(sanitizerObstacle() ?? "");
+  const flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", ...compiler.CFLAGS.split(" ")];
+  runTool([compiler.CC, ...flags, "-o", program, ...sources.map((name) => join(SOURCE, name))]);
   return { program, directory };
 }
 
