@@ -8,7 +8,7 @@ import type { Context } from "./context.ts";
 type Hop = Output<"system.canary">["hops"][number];
 type Outcome = { summary: string; status?: "ok" | "skipped" | "error"; fix?: string | null };
 
-type Lasting = { signal: AbortSignal; emit: (event: ProgressEvent) => void; requestedBy: string };
+type Lasting = Pick<Call<"system.canary">, "signal" | "emit" | "untilRoom" | "requestedBy">;
 
 export type CanaryPorts = Pick<Handlers, "vm.create" | "vm.delete" | "vm.ping" | "vm.access" | "system.audit">;
 
@@ -91,7 +91,7 @@ export const runCanary = async (
   const hops: Hop[] = [];
   const emit = (event: ProgressEvent) => call.emit(event);
   // Tidying up is not cancelled by whoever goes away.
-  const lasting: Lasting = { signal: new AbortController().signal, emit, requestedBy: call.requestedBy };
+  const lasting: Lasting = { ...call, signal: new AbortController().signal, emit };
   const step = (name: string, phase: "begin" | "done" | "failed", ms: number | null) =>
     emit({ kind: "step", operation: "system.canary", step: name, phase, ms });
 

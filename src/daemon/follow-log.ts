@@ -9,6 +9,7 @@ const REPLAY_BYTES = 65_536;
 /** How much of the file's end is looked for in the replay. */
 const OVERLAP_CHARACTERS = 2048;
 const LONGEST_LINE = 64 * 1024;
+const LINES_AT_ONCE = 1000;
 
 export type LogRequest = {
   path: string;
@@ -22,8 +23,10 @@ export type LogRequest = {
   files: FilePort;
 };
 
+export type LogReader = { emit: (text: string) => void; untilRoom: () => Promise<void> };
+
 /** Emits whole lines without control characters; answers how many. */
-export const followLog = async (request: LogRequest, emit: (text: string) => void): Promise<number> => {
+export const followLog = async (request: LogRequest, { emit, untilRoom }: LogReader): Promise<number> => {
   const { files, path, isPrevious, tailLines, sinceMs, shim, signal } = request;
   const log = isPrevious ? `${path}.previous` : path;
   // The shim rotates into `.1`: the older half comes first.
@@ -32,7 +35,12 @@ export const followLog = async (request: LogRequest, emit: (text: string) => voi
     sinceMs === null ? raw : (await readHalf(files, `${log}.1`, sinceMs)) + (await readHalf(files, log, sinceMs));
   const lines = toLines(wanted);
   const shown = tailLines === null ? lines : lines.slice(Math.max(0, lines.length - tailLines));
-  for (const line of shown) emit(line);
+  for (const [at, line] of shown.entries()) {
+    // A log has more lines than may wait for one reader.
+    if (at % LINES_AT_ONCE === 0) await untilRoom();
+    if (signal.aborted) return at;
+    emit(line);
+  }
   let count = shown.length;
   if (!shim) return count;
 

@@ -3,12 +3,12 @@ import { chmodSync, unlinkSync } from "node:fs";
 import { describeUnknown, type ErrorReport, fail, isBangerError, reportOf } from "../spec/errors.ts";
 import { type Call, contract, type Handlers, type MethodName } from "../spec/rpc/contract.ts";
 import type { Log } from "./context.ts";
+import { type Teller, tellInLines } from "./event-lines.ts";
 
 /** The largest request: a create with many keys and a long list of labels is far below it. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 /** Deeper nesting than any method's input has; JSON.parse itself takes far more. */
 const MAX_DEPTH = 32;
-const MAX_QUEUED_EVENTS = 10_000;
 
 export type ServerOptions = {
   socket: string;
@@ -53,30 +53,28 @@ export const serveRpc = (options: ServerOptions): RpcServer => {
     const call = nextCall++;
     const definition = contract[parsed.method];
     const abort = new AbortController();
-    const onStop = () => abort.abort(fail("daemon.stopping", {}));
     const cancels = "onDisconnect" in definition && definition.onDisconnect === "cancel";
-    if (cancels) {
-      request.signal.addEventListener(
-        "abort",
-        () => abort.abort(fail("operation.cancelled", { operation: parsed.method })),
-        {
-          once: true,
-        },
-      );
-      stopping.addEventListener("abort", onStop, { once: true });
-    }
+    const onGone = () => {
+      if (cancels) abort.abort(fail("operation.cancelled", { operation: parsed.method }));
+    };
+    const onStop = () => {
+      if (cancels) abort.abort(fail("daemon.stopping", {}));
+    };
+    // Either may have come before this call was read.
+    if (request.signal.aborted) onGone();
+    if (stopping.aborted) onStop();
+    request.signal.addEventListener("abort", onGone, { once: true });
+    stopping.addEventListener("abort", onStop, { once: true });
     const isCounted = !idle.has(parsed.method);
     if (isCounted) underWay.set(call, parsed.method);
     const finish = () => {
       underWay.delete(call);
       stopping.removeEventListener("abort", onStop);
     };
-    const run = async (emit: (event: unknown) => void): Promise<unknown> => {
+    const run = async (teller: Teller): Promise<unknown> => {
       try {
-        return resultLine(
-          parsed.id,
-          await dispatch(handlers, parsed, { signal: abort.signal, emit, requestedBy: `${parsed.method}#${call}` }),
-        );
+        const given = { ...teller, signal: abort.signal, requestedBy: `${parsed.method}#${call}` };
+        return resultLine(parsed.id, await dispatch(handlers, parsed, given));
       } catch (error) {
         const report = reportOf(error);
         if (report.code === "internal.bug") {
@@ -91,14 +89,11 @@ export const serveRpc = (options: ServerOptions): RpcServer => {
       }
     };
     if ("events" in definition && definition.events) {
-      return new Response(
-        ndjson(run, () => abort.abort(fail("operation.cancelled", { operation: parsed.method })), cancels),
-        {
-          headers: { ...headers, "content-type": "application/x-ndjson" },
-        },
-      );
+      return new Response(tellInLines(run, onGone), {
+        headers: { ...headers, "content-type": "application/x-ndjson" },
+      });
     }
-    return Response.json(await run(() => {}), { headers });
+    return Response.json(await run({ emit: () => {}, untilRoom: async () => {} }), { headers });
   };
 
   const server = Bun.serve({
@@ -135,50 +130,6 @@ const idle = new Set<MethodName>([
   "dns.records",
   "dns.query",
 ]);
-
-/** Events first, the response last. A client that never reads makes the queue grow to its cap and is then cut off; nobody else waits for it. */
-const ndjson = (
-  run: (emit: (event: unknown) => void) => Promise<unknown>,
-  onGone: () => void,
-  cancels: boolean,
-): ReadableStream<Uint8Array> => {
-  const encoder = new TextEncoder();
-  const queue: unknown[] = [];
-  let wake: (() => void) | null = null;
-  let isDone = false;
-  let isOverrun = false;
-  const push = (line: unknown) => {
-    if (queue.length >= MAX_QUEUED_EVENTS) isOverrun = true;
-    else queue.push(line);
-    wake?.();
-  };
-  const work = run((event) => push({ jsonrpc: "2.0", method: "$/event", params: event })).then((last) => {
-    queue.push(last);
-    isDone = true;
-    wake?.();
-  });
-  void work;
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      while (queue.length === 0 && !isDone && !isOverrun) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-      if (isOverrun && queue.length === 0) {
-        onGone();
-        controller.error(new Error("the client read too slowly"));
-        return;
-      }
-      const lines = queue.splice(0, 256).map((line) => JSON.stringify(line));
-      if (lines.length > 0) controller.enqueue(encoder.encode(`${lines.join("\n")}\n`));
-      if (isDone && queue.length === 0) controller.close();
-    },
-    cancel() {
-      if (cancels) onGone();
-    },
-  });
-};
 
 const dispatch = async (handlers: Handlers, request: Request, call: Call<MethodName>): Promise<unknown> => {
   const definition = contract[request.method];

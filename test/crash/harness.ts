@@ -232,7 +232,8 @@ export const startDaemon = async (world: FakeWorld): Promise<Daemon> => {
     context,
     hooks,
     vm: { ...vmHandlers(context), ...accessHandlers(context), ...portHandlers(context) },
-    call: (signal = new AbortController().signal) => ({ signal, emit: () => {}, requestedBy: "test" }) as never,
+    call: (signal = new AbortController().signal) =>
+      ({ signal, emit: () => {}, untilRoom: async () => {}, requestedBy: "test" }) as never,
     audit: async () => (await audit(context, "test")).map(({ kind, what, detail }) => `${kind} ${what}: ${detail}`),
     stop: () => {
       context.ports.close();

@@ -1,8 +1,11 @@
 // What the socket of the daemon lives through: messages that are none, too large or too deep, and clients that never read.
 import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { join } from "node:path";
 import { callOnce } from "../../src/client/wire.ts";
 import type { Output } from "../../src/spec/rpc/contract.ts";
+import { openStore } from "../../src/store/store.ts";
 import { type Instance, openTestInstance, until } from "../vm/fixture.ts";
 import { addSmallImage } from "./small-image.ts";
 
@@ -149,6 +152,31 @@ test("clients that subscribe and never read are dropped or bounded, and hold up 
   const list = await banger.json<{ labels: Record<string, string> }[]>(["ls"]);
   expect(list[0]?.labels.count).toBe("299");
   await banger.ok(["rm", "noisy"]);
+}, 60_000);
+
+/** How many events a call tells before its answer. */
+const countEvents = async (method: string, params: unknown): Promise<number> => {
+  let count = 0;
+  await callOnce({ socket: banger.socket(), method, params, onEvent: () => void count++ });
+  return count;
+};
+
+test("a log of more lines than may wait for one client is told whole", async () => {
+  const { id } = await banger.create("long", "--no-start", "--disk", "1G");
+  const lines = Array.from({ length: 25_000 }, (_, at) => `line ${at}\n`);
+  writeFileSync(join(banger.dir, "state/banger/vms", id, "console.log"), lines.join(""));
+  expect(await countEvents("vm.logs", { vm: "long" })).toBe(lines.length);
+  await banger.ok(["rm", "long"]);
+}, 60_000);
+
+test("so are all the events that are kept, however many", async () => {
+  const store = openStore({ path: join(banger.dir, "state/banger/banger.db") });
+  const text = "one of many";
+  store.transaction(() => {
+    for (let count = 0; count < 10_400; count++) store.events.append({ type: "daemon.note", text });
+  });
+  store.close();
+  expect(await countEvents("events.subscribe", { since: 0, follow: false })).toBeGreaterThan(10_000);
 }, 60_000);
 
 test("a client that goes away in the middle of a creation leaves nothing", async () => {

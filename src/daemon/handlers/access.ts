@@ -91,7 +91,7 @@ export const accessHandlers = (context: Context): AccessHandlers => {
           signal: call.signal,
           files: context.host.files,
         },
-        (text) => call.emit({ kind: "log", text }),
+        { emit: (text) => call.emit({ kind: "log", text }), untilRoom: call.untilRoom },
       );
       return { lines };
     },

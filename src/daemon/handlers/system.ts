@@ -92,30 +92,30 @@ export const systemHandlers = (context: Context, ports: SystemPorts): SystemHand
 
     "system.priv-log": async (input) => [...store.privLog.tail(input.tail)],
 
-    "events.subscribe": (input, call) =>
-      new Promise((resolve) => {
-        let cursor = input.since ?? store.events.range().newest;
-        // What was stored first, page by page; nothing can be published in between, since this does not wait.
-        for (
-          let page = store.events.since(cursor, EVENT_PAGE);
-          page.length > 0;
-          page = store.events.since(cursor, EVENT_PAGE)
-        ) {
-          for (const event of page) call.emit(event);
-          cursor = page.at(-1)?.cursor ?? cursor;
-        }
-        if (!input.follow) return resolve({ cursor });
-        const end = context.bus.subscribe((event) => {
-          cursor = event.cursor;
-          call.emit(event);
+    "events.subscribe": async (input, call) => {
+      let cursor = input.since ?? store.events.range().newest;
+      const nextPage = () => store.events.since(cursor, EVENT_PAGE);
+      // What was stored first, page by page.
+      for (let page = nextPage(); page.length > 0 && !call.signal.aborted; page = nextPage()) {
+        for (const event of page) call.emit(event);
+        cursor = page.at(-1)?.cursor ?? cursor;
+        await call.untilRoom();
+      }
+      // Nothing can be published between the last look and the subscription, since there is nothing to wait for.
+      if (input.follow && !call.signal.aborted)
+        await new Promise<void>((resolve) => {
+          const end = context.bus.subscribe((event) => {
+            cursor = event.cursor;
+            call.emit(event);
+          });
+          const finish = () => {
+            end();
+            resolve();
+          };
+          call.signal.addEventListener("abort", finish, { once: true });
         });
-        const finish = () => {
-          end();
-          resolve({ cursor });
-        };
-        if (call.signal.aborted) finish();
-        else call.signal.addEventListener("abort", finish, { once: true });
-      }),
+      return { cursor };
+    },
 
     "config.show": async (input) =>
       ports.config

@@ -39,6 +39,8 @@ export type Call<Name extends MethodName> = {
   /** Aborts when the client goes away, for methods that say `onDisconnect: "cancel"`, and when the daemon stops. */
   signal: AbortSignal;
   emit: (event: EventOf<Name>) => void;
+  /** For whoever has thousands of events at once: resolves when the client has taken most of what was told. More than it takes cuts it off. */
+  untilRoom: () => Promise<void>;
   /** Who asked, for the privileged log: method and request id. */
   requestedBy: string;
 };
