@@ -87,6 +87,8 @@ const post = async (call: WireCall): Promise<Response> => {
   try {
     return await fetch("http://bangerd/rpc", {
       unix: socket,
+      // The runtime ends whatever is silent for five minutes, and a console, a build or an event may be silent for hours.
+      timeout: false,
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ jsonrpc: "2.0", id: 1, method, params }),

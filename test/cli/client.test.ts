@@ -282,3 +282,11 @@ test("a daemon that lost the race to start is ended, lest it take the winner's p
   const loser = Number(readFileSync(pidFile, "utf8"));
   while (existsSync(`/proc/${loser}`)) await Bun.sleep(5);
 }, 30_000);
+
+test("a daemon may be silent for longer than the runtime would wait by itself", async () => {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "silent-daemon.ts")], {
+    env: { ...process.env, BUN_CONFIG_HTTP_IDLE_TIMEOUT: "1" },
+    stdout: "pipe",
+  });
+  expect(JSON.parse(await child.stdout.text())).toEqual(["TimeoutError", "fulfilled", "fulfilled"]);
+}, 60_000);
