@@ -26,15 +26,14 @@ const roleOf = (): { role: Role; argv: string[] } => {
   return { role: "banger", argv };
 };
 
-/** What keeps the daemon from starting is told like every failure; whoever started it reads the last line of its log. */
+/** What keeps the daemon from starting is told like every failure; whoever started it reads it at the end of its log. */
 const runDaemonRole = async (): Promise<number> => {
   const { runDaemon } = await import("./daemon/main.ts");
   try {
     return await runDaemon({ version, build, executable });
   } catch (error) {
     const { describeFailure, exitCodeOf, renderFailure } = await import("./cli/failure.ts");
-    const report = describeFailure(error, null);
-    console.error(renderFailure({ ...report, fix: null }, { isJson: false, hasColor: false }).trimEnd());
+    console.error(renderFailure(describeFailure(error, null), { isJson: false, hasColor: false }).trimEnd());
     return exitCodeOf(error);
   }
 };
@@ -50,11 +49,15 @@ const runRootRole = async (argv: readonly string[]): Promise<number> => {
 };
 
 /** For whom root is asked to do something: root itself needs nothing, but under sudo it acts for the one who typed it. */
-const setupFor = (): { user: string; uid: number } => {
+const setupFor = async (): Promise<{ user: string; uid: number }> => {
   const { env } = process;
   const uid = process.getuid?.() ?? 0;
   if (uid === 0 && env.SUDO_UID !== undefined) return { user: env.SUDO_USER ?? "", uid: Number(env.SUDO_UID) };
-  return { user: env.USER ?? env.LOGNAME ?? "", uid };
+  // Services, containers and cron have no USER; the user database knows who this is.
+  const named = env.USER || env.LOGNAME;
+  if (named) return { user: named, uid };
+  const { runCommand } = await import("./host/command.ts");
+  return { user: (await runCommand({ argv: ["id", "-un"], timeoutMs: 10_000 })).stdout.trim(), uid };
 };
 
 /** What `banger setup` would do: as root it does it; anyone else does it through sudo, which asks for the password. */
@@ -65,7 +68,7 @@ const planSetup = async (options: { isUndo: boolean }): Promise<SetupPlan> => {
     import("./host/command.ts"),
     import("./host/process.ts"),
   ]);
-  const who = setupFor();
+  const who = await setupFor();
   const isRoot = process.getuid?.() === 0;
   const facts = await setup.readSetupFacts({ ...who, executable });
   const actions = setup.planSetup(facts);

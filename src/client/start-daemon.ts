@@ -24,8 +24,10 @@ const sizeOf = (path: string): number => {
   }
 };
 
-/** What the daemon last said in `path` after byte `from`: its own last failure, else its last line. */
-const lastLineSince = (path: string, from: number): string => {
+type LastWords = { detail: string; fix?: string };
+
+/** What the daemon last said in `path` after byte `from`: its own last failure with what it says to type next, else its last line. */
+const lastWordsSince = (path: string, from: number): LastWords => {
   try {
     const size = sizeOf(path);
     const start = Math.max(from, size - TAIL_BYTES);
@@ -36,10 +38,12 @@ const lastLineSince = (path: string, from: number): string => {
     const lines = bytes.toString("utf8", 0, length).split("\n");
     const said = lines.map((line) => Bun.stripANSI(line).trim()).filter((line) => line !== "");
     // A daemon that could not even be loaded leaves the runtime's report, whose last lines say where and not what.
-    const telling = said.filter((line) => /^(banger|error|\w*Error): /.test(line)).pop();
-    return (telling ?? said.pop() ?? "").replace(/^(banger|error): /, "");
+    const telling = said.findLastIndex((line) => /^(banger|error|\w*Error): /.test(line));
+    const detail = (said.at(telling) ?? "").replace(/^(banger|error): /, "");
+    const next = telling < 0 ? undefined : said[telling + 1];
+    return { detail, ...(next?.startsWith("try: ") ? { fix: next.slice("try: ".length) } : {}) };
   } catch {
-    return "";
+    return { detail: "" };
   }
 };
 
@@ -52,7 +56,7 @@ const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | un
 /**
  * Starts the daemon and resolves with what `probe` answers once it answers at all (null: not yet). When another client's daemon is
  * the one that answers, ours is ended: too slow to have met the lock, it would take the place of the winner when that is stopped.
- * Errors: daemon.start_failed with the last line of its log.
+ * Errors: daemon.start_failed with what it said last, and what it said to type next.
  */
 export const startDaemon = async <Answer extends { pid: number }>(
   launch: DaemonLaunch,
@@ -79,11 +83,12 @@ export const startDaemon = async <Answer extends { pid: number }>(
     }
     // "Conflict" is the loser of the race for the daemon's lock: the winner's socket is about to answer.
     if (exitCode !== null && exitCode !== EXIT.conflict && exitCode !== EXIT.ok) {
-      const detail = lastLineSince(launch.logPath, logStart) || `it ended with exit code ${exitCode}`;
-      throw fail("daemon.start_failed", { detail, log: launch.logPath });
+      const said = lastWordsSince(launch.logPath, logStart);
+      const detail = said.detail || `it ended with exit code ${exitCode}`;
+      throw fail("daemon.start_failed", { ...said, detail, log: launch.logPath });
     }
     if (performance.now() > deadline) {
-      const said = lastLineSince(launch.logPath, logStart);
+      const said = lastWordsSince(launch.logPath, logStart).detail;
       const detail = `it does not answer after ${START_TIMEOUT_MS / 1000} s${said ? `; it last said: ${said}` : ""}`;
       throw fail("daemon.start_failed", { detail, log: launch.logPath });
     }

@@ -457,9 +457,9 @@ export const errors = {
     fix: () => "banger list   # starts it, as does every command that needs it",
     exit: EXIT.daemon,
   }),
-  "daemon.start_failed": entry<{ detail: string; log: string }>({
+  "daemon.start_failed": entry<{ detail: string; log: string; fix?: string | undefined }>({
     message: ({ detail }) => `bangerd could not be started: ${detail}`,
-    fix: ({ log }) => `tail ${log}`,
+    fix: ({ log, fix }) => fix ?? `tail ${log}`,
     exit: EXIT.daemon,
   }),
   "daemon.already_running": entry<{ pid: number }>({
@@ -512,6 +512,7 @@ export const errors = {
   }),
   "instance.unusable": entry<{ path: string; detail: string }>({
     message: ({ path, detail }) => `The directory ${path} cannot hold an instance of banger: ${detail}`,
+    fix: ({ path }) => `ls -ld ${path}   # it has to be a directory in which you may write`,
     exit: EXIT.daemon,
   }),
   "instance.path_too_long": entry<{ path: string; bytes: number }>({

@@ -1,6 +1,6 @@
 // Starting the real daemon on demand: one for many clients at once, told when it cannot be, and gone when it is stopped.
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { banger } from "./spawned.ts";
@@ -51,7 +51,7 @@ test("a daemon that is stopped is gone, and the next command starts another", as
   expect(await pidOf(env)).not.toBe(first);
 }, 60_000);
 
-test("a daemon that cannot start is told with its own reason and its log", async () => {
+test("a daemon that cannot start is told with its own reason and its own way out", async () => {
   const { dir, env } = newPlace();
   await banger(env, "list");
   await banger(env, "daemon", "stop");
@@ -62,7 +62,20 @@ test("a daemon that cannot start is told with its own reason and its log", async
   const shown = await banger(env, "list");
   expect(shown.exitCode).toBe(6);
   expect(shown.err).toMatch(/^banger: bangerd could not be started: .*database/);
-  expect(shown.err).toContain("try: tail ");
+  expect(shown.err).toContain("try: the newest backup lies beside it: ls ");
+}, 60_000);
+
+test("settings that cannot be read keep the daemon from starting, and the file to mend is named", async () => {
+  const { dir, env } = newPlace();
+  const file = join(dir, ".config/banger/config.toml");
+  mkdirSync(join(dir, ".config/banger"), { recursive: true, mode: 0o700 });
+  writeFileSync(file, '[vm]\nmemry = "2G"\n');
+  const { exitCode, err } = await banger(env, "list");
+  expect({ exitCode, err }).toEqual({
+    exitCode: 6,
+    err: `banger: bangerd could not be started: ${file}:2:1: there is no setting "memry" in [vm]; did you mean "memory"?
+  try: mend ${file}; banger config show --defaults lists every key\n`,
+  });
 }, 60_000);
 
 test("daemon logs prints them when no daemon runs, and starts none", async () => {
