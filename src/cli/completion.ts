@@ -33,7 +33,8 @@ _banger() {
   done < <(banger __complete "\${(@)words[2,CURRENT]}" 2>/dev/null)
   if (( \${#proposals} )); then _describe -t values banger proposals; else _files; fi
 }
-compdef _banger banger
+# As a file of fpath this is the function's own first call; sourced, it is made known.
+if [[ $funcstack[1] == _banger ]]; then _banger "$@"; else compdef _banger banger; fi
 `;
 
 const fish = `# fish completion of banger: banger completion fish > ~/.config/fish/completions/banger.fish
