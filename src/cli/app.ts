@@ -20,7 +20,7 @@ import {
   UnsatisfiedFlagError,
   UnsatisfiedPositionalError,
 } from "@stricli/core";
-import type { CommandData, ExampleData } from "./command-data.ts";
+import type { CommandData } from "./command-data.ts";
 import { groups } from "./command-table.ts";
 import { type Complete, parametersOf, readInvocation } from "./parameters.ts";
 import type { Invocation } from "./session.ts";
@@ -42,41 +42,13 @@ const formatting = {
   caseStyle: "convert-camel-to-kebab",
 } as const;
 
-const renderExamples = (examples: readonly ExampleData[]): string =>
-  examples.map(({ command, shows }) => `  ${command}\n      ${shows}`).join("\n");
-
-/** What `--help` says between the usage and the flags; `spelled` is the path that was typed. */
-const describe = (command: CommandData, spelled: readonly string[]): string => {
-  const others = [command.path, ...command.aliases]
-    .map((path) => path.join(" "))
-    .filter((path) => path !== spelled.join(" "))
-    .map((path) => `banger ${path}`);
-  return [
-    `${command.summary}.`,
-    ...(command.description ? [command.description] : []),
-    ...(others.length > 0 ? [`Also: ${others.join(", ")}`] : []),
-    ...(command.examples.length > 0 ? [`EXAMPLES\n${renderExamples(command.examples)}`] : []),
-  ].join("\n\n");
-};
-
-/** The line of usage; what may be left out is in brackets. */
-const usageOf = (command: CommandData): string[] => {
-  const { positionals, isMulti, takesRest } = command;
-  const words = positionals.map(({ placeholder, isRequired }, index) => {
-    const spelled = isMulti && index === 0 ? `${placeholder}...` : placeholder;
-    return isRequired ? spelled : `[${spelled}]`;
-  });
-  const fence = takesRest && positionals.length > 0 ? "[--] " : "";
-  return [[...words, ...(takesRest ? [`${fence}[${takesRest.placeholder}...]`] : [])].join(" ")];
-};
-
-const buildOne = (command: CommandData, spelled: readonly string[], port: ParserPort): Command<CommandContext> =>
+const buildOne = (command: CommandData, port: ParserPort): Command<CommandContext> =>
   buildCommand({
     func: async (flags: Record<string, unknown>, ...args: unknown[]) =>
       port.onCommand(readInvocation(command, { flags, args })),
     // The data decides the parameters; the parser's own inference of their types has nothing to add.
     parameters: parametersOf(command, port.place) as never,
-    docs: { brief: command.summary, fullDescription: describe(command, spelled), customUsage: usageOf(command) },
+    docs: { brief: command.summary },
   });
 
 /** By class, never by a class's name: the built executable has shorter ones. */
@@ -111,6 +83,9 @@ const messageOfScan = (exception: unknown): LineFault => {
   };
 };
 
+/** Only a slip of the finger is corrected: letters swapped, left out, or one too many. A guess at random helps nobody. */
+const nearby = { threshold: 3, weights: { insertion: 1, deletion: 3, substitution: 2, transposition: 0 } };
+
 const configuration = (name: string, port: ParserPort): PartialApplicationConfiguration => {
   const fault = (exception: unknown) => {
     port.onFault(messageOfScan(exception));
@@ -118,7 +93,7 @@ const configuration = (name: string, port: ParserPort): PartialApplicationConfig
   };
   return {
     name,
-    scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true },
+    scanner: { caseStyle: "allow-kebab-for-camel", allowArgumentEscapeSequence: true, distanceOptions: nearby },
     documentation: { ...formatting, disableAnsiColor: true },
     completion: { includeAliases: true, includeHiddenRoutes: true },
     localization: {
@@ -146,7 +121,7 @@ export const buildCommandApp = (
   path: readonly string[],
   port: ParserPort,
 ): Application<CommandContext> =>
-  buildApplication(buildOne(command, path, port), configuration(["banger", ...path].join(" "), port), integrations());
+  buildApplication(buildOne(command, port), configuration(["banger", ...path].join(" "), port), integrations());
 
 type Branch = { commands: Map<string, CommandData>; hidden: Set<string> };
 
@@ -165,7 +140,7 @@ const collect = (commands: readonly CommandData[], parent: readonly string[]): B
 };
 
 const routesOf = (branch: Branch, port: ParserPort): Record<string, Command<CommandContext>> =>
-  Object.fromEntries([...branch.commands].map(([word, command]) => [word, buildOne(command, command.path, port)]));
+  Object.fromEntries([...branch.commands].map(([word, command]) => [word, buildOne(command, port)]));
 
 const hide = (branch: Branch): Record<string, boolean> =>
   Object.fromEntries([...branch.hidden].map((word) => [word, true]));

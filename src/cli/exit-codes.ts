@@ -1,6 +1,7 @@
 // What each exit code means, for `banger help exit-codes` and the reference.
 import { EXIT } from "../spec/errors.ts";
 import { EXIT_READER_GONE } from "./terminal.ts";
+import { wrap, wrapRows } from "./wrap.ts";
 
 export const exitCodes: readonly { code: number; meaning: string }[] = [
   { code: EXIT.ok, meaning: "It was done; or nothing had to be." },
@@ -17,8 +18,8 @@ export const exitCodes: readonly { code: number; meaning: string }[] = [
 ];
 
 const ofSsh =
-  "banger ssh ends with the exit code of the command in the guest; 255 comes from ssh itself, and banger then says so.\n" +
-  "Where several VMs are given, the highest code of them counts.\n";
+  "banger ssh and banger exec end with the exit code of the command in the guest. 255 comes from ssh itself, and " +
+  "banger then says so. Where several VMs are given, the highest code of them counts.";
 
 export const renderExitCodes = (): string =>
-  `${exitCodes.map(({ code, meaning }) => `  ${String(code).padStart(3)}  ${meaning}\n`).join("")}\n${ofSsh}`;
+  `${wrapRows(exitCodes.map(({ code, meaning }) => [String(code).padStart(3), meaning]))}\n${wrap(ofSsh).join("\n")}\n`;

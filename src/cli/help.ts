@@ -4,6 +4,7 @@ import { commands, groups } from "./command-table.ts";
 import { exitCodes, renderExitCodes } from "./exit-codes.ts";
 import { printJson } from "./run-method.ts";
 import type { Invocation, Session } from "./session.ts";
+import { wrapRows } from "./wrap.ts";
 
 const everyday: readonly (readonly [string, string])[] = [
   ["banger create [NAME]", "make a VM and start it"],
@@ -19,15 +20,12 @@ const environment: readonly (readonly [string, string])[] = [
   ["XDG_CONFIG_HOME", "holds banger/config.toml (default: ~/.config)"],
   ["XDG_DATA_HOME", "holds disks, images and keys, in banger/ (default: ~/.local/share)"],
   ["XDG_STATE_HOME", "holds database, journal and logs, in banger/ (default: ~/.local/state)"],
+  ["XDG_CACHE_HOME", "holds what was found out about this host, in banger/ (default: ~/.cache)"],
   ["XDG_RUNTIME_DIR", "holds sockets, in banger/"],
+  ["BANGER_RUNTIME_DIR", "where the runtime bundle is (banger bundle path)"],
   ["BANGER_SECTION_KEY", "a setting over the file's, for example BANGER_VM_MEMORY=8G"],
   ["NO_COLOR, FORCE_COLOR", "no colours, or colours also where output is no terminal"],
 ];
-
-const columns = (rows: readonly (readonly [string, string])[]): string => {
-  const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
-};
 
 /** In the middle of a line a sentence begins small; a name that is written in capitals does not. */
 const uncapital = (text: string): string => (/^[A-Z][a-z]/.test(text) ? text[0]?.toLowerCase() + text.slice(1) : text);
@@ -37,7 +35,7 @@ export const renderGroup = (group: string): string => {
   const members = commands
     .filter(({ path }) => path[0] === group && path.length === 2)
     .map(({ path, summary }): [string, string] => [`banger ${path.join(" ")}`, uncapital(summary)]);
-  return `${groups[group]}\n\n${columns(members)}\nEach explains itself with --help, and prints JSON with --json.\n`;
+  return `${groups[group]}\n\n${wrapRows(members)}\nEach explains itself with --help, and prints JSON with --json.\n`;
 };
 
 /** What one types first. */
@@ -51,9 +49,9 @@ export const renderOverview = (): string => {
     .map(({ path, summary }): [string, string] => [`banger ${path.join(" ")}`, uncapital(summary)]);
   return [
     "banger: persistent microVMs on your own computer\n",
-    `Every day\n${columns(everyday)}`,
-    `All commands, by what they are about\n${columns(grouped)}`,
-    `Others\n${columns(others)}`,
+    `Every day\n${wrapRows(everyday)}`,
+    `All commands, by what they are about\n${wrapRows(grouped)}`,
+    `Others\n${wrapRows(others)}`,
     "Each explains itself with --help, and prints JSON with --json.\nbanger help exit-codes and banger help environment say the rest.\n",
   ].join("\n");
 };
@@ -61,7 +59,7 @@ export const renderOverview = (): string => {
 const topics: Readonly<Record<string, { render: () => string; data: unknown }>> = {
   "exit-codes": { render: renderExitCodes, data: exitCodes },
   environment: {
-    render: () => `What banger reads from the environment\n${columns(environment)}`,
+    render: () => `What banger reads from the environment\n${wrapRows(environment)}`,
     data: Object.fromEntries(environment),
   },
 };

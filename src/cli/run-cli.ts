@@ -5,6 +5,7 @@ import { EXIT, fail } from "../spec/errors.ts";
 import { buildCommandApp, buildWholeApp, type LineFault, type ParserPort } from "./app.ts";
 import { fenceRest, hoistGlobalFlags, normalizeFlags, type Resolved, resolveCommand, wantsJson } from "./arguments.ts";
 import { type CommandData, kebab, spellPath } from "./command-data.ts";
+import { renderCommandHelp } from "./command-help.ts";
 import { commands, groups } from "./command-table.ts";
 import { withEnvironment } from "./environment.ts";
 import { tellFailure } from "./failure.ts";
@@ -20,13 +21,14 @@ const completeNames =
     return proposeNames(session, names, partial);
   };
 
-const fixOf = (fault: LineFault, command: CommandData | null): string => {
+const fixOf = (fault: LineFault & { group?: string }, command: CommandData | null): string => {
+  const { group } = fault;
   const [correction] = fault.corrections;
   if (command)
     return correction
       ? `${correction}, or banger help ${spellPath(command.path)}`
       : `banger help ${spellPath(command.path)}`;
-  return correction ? `banger ${correction}` : "banger help";
+  return correction ? `banger ${correction}` : group ? `banger help ${group}` : "banger help";
 };
 
 /** A line that makes no sense, as the same kind of failure that the daemon's own checks give. */
@@ -49,12 +51,12 @@ const dispatch = async (session: Session, invocation: Invocation): Promise<numbe
 const parse = async (
   build: (port: ParserPort) => Application<CommandContext>,
   words: readonly string[],
-  session: Session,
+  given: { session: Session; explain: (text: string) => string },
 ): Promise<Outcome & { fault: LineFault | null }> => {
   let fault: LineFault | null = null;
   let failure: unknown = null;
   let exitCode: number | null = null;
-  const { terminal } = session;
+  const { session, explain } = given;
   const app = build({
     place: { cwd: session.cwd, home: session.env.HOME, complete: completeNames(session) },
     onFault: (found) => {
@@ -69,7 +71,8 @@ const parse = async (
     },
   });
   // What the parser itself would say of a failure is said by us, in one place and one form.
-  const context = { process: { stdout: { write: terminal.out }, stderr: { write: () => {} }, exitCode: 0 } };
+  const out = (text: string) => session.terminal.out(explain(text));
+  const context = { process: { stdout: { write: out }, stderr: { write: () => {} }, exitCode: 0 } };
   await run(app, words, context);
   if (context.process.exitCode !== 0 && !fault && !failure) {
     failure = fail("internal.bug", { detail: `the parser ended with ${context.process.exitCode}` });
@@ -82,7 +85,9 @@ const runResolved = async (session: Session, resolved: Resolved): Promise<number
   const fenced = command.takesRest ? fenceRest(command, resolved.rest) : [...resolved.rest];
   const words = normalizeFlags(command, fenced);
   const isJson = wantsJson(words);
-  const outcome = await parse((port) => buildCommandApp(command, path, port), words, session);
+  // The parser notices that help is wanted; what it would say is wider than a terminal.
+  const explain = () => renderCommandHelp(command, path);
+  const outcome = await parse((port) => buildCommandApp(command, path, port), words, { session, explain });
   const failure = outcome.fault ? faultError(outcome.fault, command) : outcome.failure;
   if (failure === null) return outcome.exitCode;
   if (failure instanceof ReaderGone) return EXIT_READER_GONE;
@@ -91,17 +96,18 @@ const runResolved = async (session: Session, resolved: Resolved): Promise<number
 
 /** A line that names no command: a group, whose help is shown, or a word that was perhaps mistyped. */
 const runUnresolved = async (session: Session, words: readonly string[]): Promise<number> => {
-  const outcome = await parse((port) => buildWholeApp(commands, port), words, session);
+  const explain = (text: string) => text;
+  const outcome = await parse((port) => buildWholeApp(commands, port), words, { session, explain });
   const failure = outcome.fault ? faultError(withGroup(outcome.fault, words), null) : outcome.failure;
   if (failure === null) return outcome.exitCode;
   return tellFailure(failure, { terminal: session.terminal, isJson: wantsJson(words), command: null });
 };
 
 /** `banger vm lsit` is corrected to `vm list`, not to `list` alone. */
-const withGroup = (fault: LineFault, words: readonly string[]): LineFault => {
+const withGroup = (fault: LineFault, words: readonly string[]): LineFault & { group?: string } => {
   const [group] = words;
   if (group === undefined || !(group in groups)) return fault;
-  return { ...fault, corrections: fault.corrections.map((correction) => `${group} ${correction}`) };
+  return { ...fault, group, corrections: fault.corrections.map((correction) => `${group} ${correction}`) };
 };
 
 /** Completions of an unfinished line, one a line with what it is behind a tab. Never fails, never starts a daemon. */

@@ -28,6 +28,9 @@ describe("help", () => {
       expect(shown).toMatchObject({ exitCode: 0, err: "" });
       expect(shown.out).toMatchSnapshot();
       for (const example of command.examples) expect(shown.out).toContain(example.command);
+      // What is typed is never broken, not even where it is wider.
+      const prose = shown.out.split("\n").filter((text) => !/^ {2}\S*banger /.test(text));
+      expect(prose.filter((text) => text.length > 80)).toEqual([]);
       for (const flag of command.flags) expect(shown.out).toContain(`--${kebab(flag.field)}`);
     });
   }
@@ -106,6 +109,16 @@ describe("completion", () => {
       ),
     ).toBe("1\n");
   });
+
+  test.skipIf(Bun.which("zsh") === null)(
+    "works in zsh with the first Tab, as a file of fpath (skipped where zsh is not installed)",
+    async () => {
+      writeFileSync(join(dir, "_banger"), (await runLine(null, ["completion", "zsh"])).out);
+      const stub = `_describe() print -r -- \${(P)4}; compdef() print compdef`;
+      const script = `${stub}; fpath=(${dir}); autoload _banger; words=(banger vm start w); CURRENT=4; _banger`;
+      expect(await inShell("zsh", script)).toMatch(/^web:\S* .*work:/);
+    },
+  );
 
   test.skipIf(Bun.which("fish") === null)("works in fish (skipped where fish is not installed)", async () => {
     expect(await inShell("fish", "banger completion fish | source; complete -C 'banger vm start w'")).toContain(
