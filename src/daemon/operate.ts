@@ -86,7 +86,11 @@ export const startVm = async (context: Context, id: string, request: StartReques
       ? error
       : fail("operation.cancelled", { operation: "The start" }, error);
   }
-  const identity = await context.live.get(id)?.shim.hello();
+  // One that ended since has a watch on it, which waits for this lock to say so: the start is done, and its end comes next.
+  const identity = await context.live
+    .get(id)
+    ?.shim.hello()
+    .catch(() => null);
   store.transaction(() => {
     store.journal.markDone(operation);
     store.vms.updateRuntime(id, {

@@ -191,6 +191,33 @@ for (const { name, isJailed } of cases) {
   });
 }
 
+describe("a VM ends in the moment in which its start is done", () => {
+  for (const [how, end] of [
+    ["its shim is killed", "killShim"],
+    ["the guest powers off", "powerOff"],
+  ] as const)
+    test(`${how}: it is stopped, says so, and starts again`, async () => {
+      const { world, daemon } = await begin();
+      await operations.start.prepare(daemon);
+      const [made] = await daemon.vm["vm.list"]({ label: {} }, daemon.call());
+      const isStopped = new Promise<void>((resolve) =>
+        daemon.context.bus.subscribe(({ event }) => {
+          if (event.type === "vm.state" && event.state === "stopped") resolve();
+        }),
+      );
+      daemon.hooks.onDone = (step) => {
+        if (step !== "ports.publish") return;
+        daemon.hooks.onDone = () => {};
+        world.machine(made?.id ?? "")[end]();
+      };
+      await settled(operations.start.act(daemon));
+      await isStopped;
+      const vm = await daemon.vm["vm.show"](ref, daemon.call());
+      expect(vm).toMatchObject({ state: "stopped", lastEnd: { cause: end === "killShim" ? "killed" : "poweroff" } });
+      await expectSound(world, daemon);
+    });
+});
+
 describe("the host goes down under a running VM", () => {
   test("after its reboot the VM is stopped, says so, and starts again", async () => {
     const { world, daemon } = await begin();
