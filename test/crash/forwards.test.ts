@@ -1,5 +1,6 @@
 // A VM with kept forwards on the modelled host, its daemon killed around their step: what is published is what the record says.
 import { afterEach, expect, test } from "bun:test";
+import { untilOver } from "../../src/daemon/until-over.ts";
 import type { GuestPort } from "../../src/spec/ports.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
 import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
@@ -123,4 +124,27 @@ test("two VMs cannot have the same port: the second is told who has it, and whic
   ).catch((error) => error);
   expect(refused).toMatchObject({ code: "port.taken", fix: "banger vm forward db 8081:80" });
   expect(String(refused.message)).toContain("the VM web");
+});
+
+test("a forward that is lent is refused where the VM has ended while that was begun, and so is any wait for its end", async () => {
+  const { daemon } = await begin();
+  await start(daemon);
+  const { context, vm, call } = daemon;
+  const [record] = context.store.vms.all();
+  if (!record) throw new Error("there is a VM");
+  const { renew } = context.ports;
+  // Between the look at the record and the wait for the end.
+  context.ports.renew = async (id) => {
+    context.ports.renew = renew;
+    await vm["vm.stop"]({ vm: "web", force: true }, call());
+    await renew(id);
+  };
+  const told: unknown[] = [];
+  const given = { ...call(), emit: (event: unknown) => void told.push(event) } as never;
+  const lent = vm["vm.forward"]({ vm: "web", forward: "8081:81", keep: false, remove: [], list: false }, given);
+  await expect(lent).rejects.toMatchObject({ code: "vm.wrong_state", data: { verb: "forward to" } });
+  expect(told).toEqual([]);
+  const { signal } = new AbortController();
+  await expect(untilOver(context, record, { verb: "watch", signal })).rejects.toMatchObject({ code: "vm.wrong_state" });
+  await remove(daemon);
 });

@@ -8,8 +8,10 @@ import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { forwardRowsOf } from "../forward-rows.ts";
 import type { Blocked } from "../publish.ts";
+import { requireRunning, untilOver } from "../until-over.ts";
 import { findVm, withVm } from "./vm.ts";
 
+const VERB = "forward to";
 const PORT_START = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 const spellOwner = ({ process, pid, address }: PortOwner): string =>
@@ -97,17 +99,18 @@ export const forwardHandlers = (context: Context): Pick<Handlers, "vm.forward"> 
   /** Until the caller goes or the VM ends. */
   const lend = async (record: VmRecord, wanted: Forward, call: Call<"vm.forward">): Promise<void> => {
     const { name } = record.spec;
-    if (record.state !== "running")
-      throw fail("vm.wrong_state", { vm: name, state: record.state, verb: "forward to", needs: ["running"] });
+    requireRunning(context, record, VERB);
     await refuseClash(context, record, wanted);
     const giveBack = context.ports.lend(record.id, wanted);
     try {
       await context.ports.renew(record.id);
       const blocked = findBlocked(context, record.id, wanted);
       if (blocked !== null) throw await failBlocked(context, name, wanted, blocked);
+      // Of a VM that ended meanwhile nothing is blocked, and nothing published.
+      requireRunning(context, record, VERB);
       const row = { ...wanted, isKept: false, state: "published" as const, blockedBy: null, detail: null };
       call.emit({ kind: "forward", name, forward: row });
-      await untilOver(context, record, call.signal);
+      await untilOver(context, record, { verb: VERB, signal: call.signal });
     } finally {
       giveBack();
       await context.ports.renew(record.id);
@@ -130,23 +133,3 @@ export const forwardHandlers = (context: Context): Pick<Handlers, "vm.forward"> 
     },
   };
 };
-
-const untilOver = (context: Context, { id, spec }: VmRecord, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const leave = (settle: () => void) => {
-      unsubscribe();
-      settle();
-    };
-    const unsubscribe = context.bus.subscribe(({ event }) => {
-      const isOver =
-        "id" in event &&
-        event.id === id &&
-        (event.type === "vm.deleted" || (event.type === "vm.state" && event.state !== "running"));
-      if (isOver)
-        leave(() =>
-          reject(fail("vm.wrong_state", { vm: spec.name, state: "stopped", verb: "forward to", needs: ["running"] })),
-        );
-    });
-    if (signal.aborted) leave(resolve);
-    else signal.addEventListener("abort", () => leave(resolve), { once: true });
-  });

@@ -1,12 +1,13 @@
 // The methods on ports: what listens in a guest, asked at once or told as it changes.
 import { planGuestPorts, planPortBlocks, planPortRows } from "../../core/guest-ports.ts";
 import { readListeners } from "../../guest/reports.ts";
-import { describeUnknown, fail } from "../../spec/errors.ts";
+import { describeUnknown } from "../../spec/errors.ts";
 import type { GuestPort, PortRow } from "../../spec/ports.ts";
 import type { Handlers } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { forwardRowsOf } from "../forward-rows.ts";
+import { untilOver } from "../until-over.ts";
 import { sidesOf } from "../view.ts";
 import { forwardHandlers } from "./forward.ts";
 import { findServing } from "./streams.ts";
@@ -60,22 +61,12 @@ export const portHandlers = (context: Context): Pick<Handlers, "vm.ports" | "vm.
       if (!call.signal.aborted) call.emit({ kind: "ports", name, ports: last });
     };
     await tell();
-    await new Promise<void>((resolve, reject) => {
-      const leave = (settle: () => void) => {
-        unsubscribe();
-        settle();
-      };
-      const unsubscribe = context.bus.subscribe(({ event }) => {
-        if (!("id" in event) || event.id !== record.id) return;
-        if (event.type === "vm.changed" && event.fields.includes("ports"))
-          tell().catch((error) => leave(() => reject(error)));
-        if (event.type === "vm.deleted" || (event.type === "vm.state" && event.state !== "running"))
-          leave(() =>
-            reject(fail("vm.wrong_state", { vm: name, state: "stopped", verb: "watch", needs: ["running"] })),
-          );
-      });
-      if (call.signal.aborted) leave(resolve);
-      else call.signal.addEventListener("abort", () => leave(resolve), { once: true });
+    await untilOver(context, record, {
+      verb: "watch",
+      signal: call.signal,
+      onEvent: async (event) => {
+        if (event.type === "vm.changed" && event.fields.includes("ports")) await tell();
+      },
     });
     return { name, ports: last };
   },
