@@ -9,6 +9,7 @@ import { type Asked, askZone } from "../dns/ask.ts";
 import { openForwarder } from "../dns/forwarder.ts";
 import { type DnsServer, type DnsServerOptions, type DnsStats, openDnsServer } from "../dns/server.ts";
 import { followUpstreams } from "../dns/upstreams.ts";
+import { createKeyedLock } from "../engine/lock.ts";
 import type { OpenDnsFront } from "../host/dns-front.ts";
 import type { Networks } from "../net/networks.ts";
 import type { Config } from "../spec/config.ts";
@@ -16,7 +17,7 @@ import { describeUnknown } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
 import type { Output } from "../spec/rpc/contract.ts";
 import type { DnsListener, DnsStatus } from "../spec/rpc/dns.ts";
-import type { NetworkMode } from "../spec/vm.ts";
+import { NetworkMode } from "../spec/vm.ts";
 import type { Log } from "./context.ts";
 
 export type NameService = {
@@ -81,6 +82,8 @@ export const openNameService = async (options: {
     });
   let loopbackZone = build("loopback", dns.listen);
   const guests = new Map<NetworkMode, { server: DnsServer; gateway: string; zone: Zone }>();
+  /** VMs start side by side, and opening a server takes a while: two of one mode would leave one of them behind. */
+  const inTurn = createKeyedLock();
   const swap = () => {
     serial = (serial + 1) % 2 ** 32;
     loopbackZone = build("loopback", dns.listen);
@@ -127,27 +130,28 @@ export const openNameService = async (options: {
     withdraw(plan) {
       if (named.delete(plan.vm.id)) swap();
     },
-    async serveGuests({ mode, gateway }, requestedBy) {
-      if (guests.get(mode)?.gateway !== gateway) await dismiss(mode);
-      if (!guests.has(mode)) {
-        const inside = mode === "namespace" ? { bind: () => options.bindInside(gateway) } : {};
-        const zone = build("guest", gateway);
-        const server = await openDnsServer({
-          listen: { host: gateway, port: 0, ...inside },
-          zone: () => guests.get(mode)?.zone ?? zone,
-          forwarder,
-          log: note,
-          // The bridge's address may come later than this, and the port with it.
-          onChange: () => void announcePort(mode, requestedBy).catch((error) => note(describeUnknown(error))),
-        });
-        guests.set(mode, { server, gateway, zone });
-      }
-      const server = guests.get(mode)?.server;
-      // The bridge may have come and gone since: its address is what the sockets wait for.
-      if (server && (server.udpError !== null || server.tcpError !== null)) await server.retry();
-      await announcePort(mode, requestedBy);
-    },
-    dismissGuests: dismiss,
+    serveGuests: ({ mode, gateway }, requestedBy) =>
+      inTurn.run(mode, async () => {
+        if (guests.get(mode)?.gateway !== gateway) await dismiss(mode);
+        if (!guests.has(mode)) {
+          const inside = mode === "namespace" ? { bind: () => options.bindInside(gateway) } : {};
+          const zone = build("guest", gateway);
+          const server = await openDnsServer({
+            listen: { host: gateway, port: 0, ...inside },
+            zone: () => guests.get(mode)?.zone ?? zone,
+            forwarder,
+            log: note,
+            // The bridge's address may come later than this, and the port with it.
+            onChange: () => void announcePort(mode, requestedBy).catch((error) => note(describeUnknown(error))),
+          });
+          guests.set(mode, { server, gateway, zone });
+        }
+        const server = guests.get(mode)?.server;
+        // The bridge may have come and gone since: its address is what the sockets wait for.
+        if (server && (server.udpError !== null || server.tcpError !== null)) await server.retry();
+        await announcePort(mode, requestedBy);
+      }),
+    dismissGuests: (mode) => inTurn.run(mode, () => dismiss(mode)),
     status() {
       const stats = loopback.stats();
       return {
@@ -180,7 +184,7 @@ export const openNameService = async (options: {
       askZone({ zone: zoneOf(view), name, type, forwarder: view === "guest" ? forwarder : null }),
     async close() {
       await loopback.close();
-      for (const mode of [...guests.keys()]) await dismiss(mode);
+      for (const mode of NetworkMode.options) await inTurn.run(mode, () => dismiss(mode));
       forwarder.close();
     },
   };
