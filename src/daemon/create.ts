@@ -2,11 +2,10 @@
 import type { Step } from "../engine/step.ts";
 import type { CreatePlan } from "../spec/plan.ts";
 import type { Context } from "./context.ts";
+import { ensureKeyPair } from "./key-pair.ts";
 
 /** What only the run needs; undoing is possible from the plan alone. */
 export type CreateInput = { userData: string | null; userDataPath: string };
-
-const KEYGEN_TIMEOUT_MS = 10_000;
 
 /** The steps of a creation. The record is older than the first and younger than the last undo. Recovery passes no input: it only ever undoes. */
 export const createSteps = (context: Context, plan: CreatePlan, input: CreateInput | null): readonly Step[] => {
@@ -61,23 +60,7 @@ export const hostKeyAlias = (vmId: string): string => `banger-${vmId}`;
 /** The host key is made here rather than in the guest, so that it is known before the first connection. */
 const makeHostKey = async (context: Context, plan: CreatePlan): Promise<void> => {
   const { host } = context;
-  await host.processes.runCommand({
-    argv: [
-      "/usr/bin/ssh-keygen",
-      "-q",
-      "-t",
-      "ed25519",
-      "-N",
-      "",
-      "-C",
-      `root@${plan.vm.name}`,
-      "-f",
-      plan.hostKeyPath,
-    ],
-    timeoutMs: KEYGEN_TIMEOUT_MS,
-    package: "openssh-client",
-  });
-  const publicKey = (await host.files.read(`${plan.hostKeyPath}.pub`)) ?? "";
-  const [kind, body] = publicKey.trim().split(" ");
+  const publicKey = await ensureKeyPair(host, { path: plan.hostKeyPath, comment: `root@${plan.vm.name}` });
+  const [kind, body] = publicKey.split(" ");
   await host.files.writeAtomic(plan.knownHostsPath, `${hostKeyAlias(plan.vm.id)} ${kind} ${body}\n`, 0o600);
 };

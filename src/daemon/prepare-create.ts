@@ -9,6 +9,7 @@ import { fail } from "../spec/errors.ts";
 import type { ParsedInput } from "../spec/rpc/contract.ts";
 import { emptyRuntime, type NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
+import { ensureKeyPair } from "./key-pair.ts";
 
 /** Errors: vm.name_taken, image.*, bundle.*, vmm.unavailable, net.addresses_exhausted, ssh.*, host.memory_short, host.file_failed. */
 export const prepareCreate = async (
@@ -113,14 +114,6 @@ export const bangerKeyPath = (context: Context): string => `${context.paths.keys
 
 const bangerKey = async (context: Context): Promise<string> => {
   const { host, paths } = context;
-  const path = bangerKeyPath(context);
-  const existing = await host.files.read(`${path}.pub`);
-  if (existing !== null) return existing.trim();
   await host.files.makeDir(paths.keysDir);
-  await host.processes.runCommand({
-    argv: ["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", `banger-${paths.instance}`, "-f", path],
-    timeoutMs: 10_000,
-    package: "openssh-client",
-  });
-  return ((await host.files.read(`${path}.pub`)) ?? "").trim();
+  return ensureKeyPair(host, { path: bangerKeyPath(context), comment: `banger-${paths.instance}` });
 };
