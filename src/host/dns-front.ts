@@ -1,5 +1,5 @@
 // Starts banger-dns-front, which stands in front of the name server: what was answered before it says again by itself, the rest it passes on.
-import { closeSync, ftruncateSync, openSync, rmSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import { SYSTEM_PATH } from "./command.ts";
@@ -52,15 +52,18 @@ export class CannotBind extends Error {
 
 const errnoCodes: Readonly<Record<number, string>> = { 13: "EACCES", 98: "EADDRINUSE", 99: "EADDRNOTAVAIL" };
 
-/** Memory that is a file for as long as it takes the other side to find it. */
+/**
+ * Memory that is a file for as long as it takes the other side to find it. Zeros are written instead of a length being set: where a
+ * file system is full that is an error here, and not a SIGBUS at the first look into a page that has no place.
+ */
 const makeBoard = (path: string): Uint8Array => {
-  const fd = openSync(path, "wx+", 0o600);
   try {
-    ftruncateSync(fd, BOARD_BYTES);
-  } finally {
-    closeSync(fd);
+    writeFileSync(path, new Uint8Array(BOARD_BYTES), { flag: "wx", mode: 0o600 });
+    return Bun.mmap(path, { shared: true });
+  } catch (error) {
+    rmSync(path, { force: true });
+    throw error;
   }
-  return Bun.mmap(path, { shared: true });
 };
 
 /** `answer` in a frame for the helper; a copy of the query goes along where it is to be remembered. */

@@ -1,8 +1,9 @@
 // banger-dns-front, the program in front of the name server: what it remembers, when it forgets, and what becomes of names without it.
 import { afterEach, describe, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DnsServer, DnsServerOptions } from "../../src/dns/server.ts";
+import { createDnsFront } from "../../src/host/dns-front.ts";
 import { ask, askUdp, headerOf, opt, question, rawQuery, serve, until, zoneOf } from "./asking.ts";
 import {
   boards,
@@ -144,6 +145,18 @@ test("a server whose program in front is missing answers all the same, and says 
   expect(headerOf(await answer(server, ask("hello.vm"))).rcode).toBe(0);
   expect(said.join("\n")).toContain("names are answered without it");
   expect(readdirSync(boards).filter((name) => name.startsWith("dns-"))).toEqual([]);
+});
+
+test("what it shares with the daemon has its place from the beginning, so that a full disk cannot end both", async () => {
+  // Only where files live in memory is a page without a place met by a SIGBUS.
+  const directory = mkdtempSync("/dev/shm/bgr-front-");
+  open.push({ close: () => rmSync(directory, { recursive: true, force: true }) });
+  const looking = join(directory, "looking");
+  writeFileSync(looking, `#!/bin/sh\nstat -c %b "$3" >${directory}/blocks\n`, { mode: 0o700 });
+  const front = createDnsFront({ helper: looking, directory });
+  const asked = front({ host: "127.0.0.1", port: 0, answer: () => null, onEnd: () => {} });
+  expect(await asked.catch((error: Error) => error.name)).toBe("BangerError");
+  expect(Number(readFileSync(join(directory, "blocks"), "utf8"))).toBeGreaterThan(0);
 });
 
 test("one that says nothing is given up, and names are answered without it", async () => {
