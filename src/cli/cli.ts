@@ -2,6 +2,7 @@
 import { mkdirSync } from "node:fs";
 import { connect, type DaemonClient } from "../client/connect.ts";
 import type { Build } from "../client/decide-replacement.ts";
+import { describeUnknown, fail } from "../spec/errors.ts";
 import { paintFor } from "./paint.ts";
 import type { Session } from "./session.ts";
 import { openTerminal } from "./terminal.ts";
@@ -38,6 +39,14 @@ const remember = <Value>(compute: () => Value | null): (() => Value | null) => {
   };
 };
 
+const makeLogDir = (path: string): void => {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw fail("instance.unusable", { path, detail: describeUnknown(error) }, error);
+  }
+};
+
 export const openSession = (opening: Opening): Session => {
   const { self, env, cwd, planSetup, planDns, openBundle, checkHost } = opening;
   const terminal = openTerminal(env);
@@ -49,7 +58,7 @@ export const openSession = (opening: Opening): Session => {
       socket: () => find()?.socket ?? null,
       prepare: () => {
         const located = opening.open();
-        mkdirSync(located.logDir, { recursive: true, mode: 0o700 });
+        makeLogDir(located.logDir);
         return { socket: located.socket, launch: { ...opening.daemonCommand, env, logPath: located.daemonLog } };
       },
       note,

@@ -11,7 +11,7 @@ type Runner = (session: Session, invocation: Invocation) => Promise<number>;
 
 const formatBytes = (bytes: number): string => formatMiB(bytes / (1024 * 1024));
 
-const isGood = ({ state, isOptional }: BundleFile): boolean => state === "ok" || (state === "missing" && isOptional);
+const isBad = ({ state, isOptional }: BundleFile): boolean => state !== "ok" && !(state === "missing" && isOptional);
 
 const stateOf = (file: BundleFile, own: string | null): string =>
   own !== null ? `your own ${own}` : file.state === "missing" && file.isOptional ? "not there (optional)" : file.state;
@@ -42,18 +42,26 @@ export const runBundleList: Runner = async (session, { isJson }) => {
   return EXIT.ok;
 };
 
+/** Files that are wrong each with its own reason, those that are not there in one sentence. What makes most of them is told first. */
+const incomplete = (directory: string, bad: readonly BundleFile[]): Error => {
+  const missing = bad.filter(({ state }) => state === "missing").map(({ name }) => name);
+  const wrong = bad.filter(({ state }) => state !== "missing").map(({ name, detail }) => `${name}: ${detail}.`);
+  const count = (wanted: string) => bad.filter(({ repair }) => repair === wanted).length;
+  const [repair = ""] = bad.map((file) => file.repair).sort((one, other) => count(other) - count(one));
+  const details = [...wrong, ...(missing.length > 0 ? [`Not there: ${missing.join(", ")}.`] : [])];
+  return fail("bundle.incomplete", {
+    directory,
+    failed: details.map((detail) => ({ artifact: bad[0]?.name ?? "", detail, repair })),
+  });
+};
+
 export const runBundleVerify: Runner = async (session, { input, isJson }) => {
   const bundle = await session.openBundle();
   const files = await bundle.list({ isDeep: input.deep === true });
-  const bad = files.filter((file) => !isGood(file));
+  const bad = files.filter(isBad);
   if (isJson) printJson(session, { ...bundle.place, ok: bad.length === 0, artifacts: files });
   if (bad.length > 0 && isJson) return EXIT.host;
-  if (bad.length > 0) {
-    throw fail("bundle.incomplete", {
-      directory: bundle.place.directory,
-      failed: bad.map(({ name, detail, repair }) => ({ artifact: name, detail: `${name}: ${detail}.`, repair })),
-    });
-  }
+  if (bad.length > 0) throw incomplete(bundle.place.directory, bad);
   if (!isJson) session.terminal.out(`The bundle in ${bundle.place.directory} is whole.\n`);
   return EXIT.ok;
 };
@@ -127,6 +135,8 @@ export const runBundleFetch: Runner = async (session, { input, rest, isJson }) =
 
 export const runBundlePackage: Runner = async (session, { input, isJson }) => {
   const bundle = await session.openBundle();
+  const files = await bundle.list({ isDeep: false });
+  if (files.every(({ state }) => state === "missing")) throw incomplete(bundle.place.directory, files.filter(isBad));
   const packed = await bundle.pack(String(input.file));
   if (isJson) printJson(session, packed);
   else session.terminal.out(`${packed.sha256}  ${packed.path}\n`);

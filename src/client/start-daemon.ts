@@ -1,7 +1,8 @@
 // Starts bangerd in the background and waits until it listens; many clients at once start one, since the daemon holds a lock.
 import { closeSync, openSync, readSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { RESTING_RUNTIME, spawnDetached } from "../host/process.ts";
-import { EXIT, fail } from "../spec/errors.ts";
+import { describeUnknown, EXIT, fail, fixOfMount } from "../spec/errors.ts";
 
 export type DaemonLaunch = {
   argv: readonly string[];
@@ -53,6 +54,17 @@ const daemonEnvironment = (env: DaemonLaunch["env"]): Record<string, string | un
   ...RESTING_RUNTIME,
 });
 
+const spawn = ({ argv, argv0, env, logPath }: DaemonLaunch) => {
+  try {
+    return spawnDetached({ argv, ...(argv0 ? { argv0 } : {}), env: daemonEnvironment(env), cwd: "/", logPath });
+  } catch (error) {
+    // Nothing was said in the log, which is perhaps what could not be opened.
+    const detail = describeUnknown(error);
+    const fix = fixOfMount(dirname(logPath), detail) ?? "banger doctor";
+    throw fail("daemon.start_failed", { detail, log: logPath, fix }, error);
+  }
+};
+
 /**
  * Starts the daemon and resolves with what `probe` answers once it answers at all (null: not yet). When another client's daemon is
  * the one that answers, ours is ended: too slow to have met the lock, it would take the place of the winner when that is stopped.
@@ -63,13 +75,7 @@ export const startDaemon = async <Answer extends { pid: number }>(
   probe: () => Promise<Answer | null>,
 ): Promise<Answer> => {
   const logStart = sizeOf(launch.logPath);
-  const child = spawnDetached({
-    argv: launch.argv,
-    ...(launch.argv0 ? { argv0: launch.argv0 } : {}),
-    env: daemonEnvironment(launch.env),
-    cwd: "/",
-    logPath: launch.logPath,
-  });
+  const child = spawn(launch);
   let exitCode: number | null = null;
   void child.exited.then((code) => {
     exitCode = code;

@@ -25,8 +25,13 @@ type Message = {
 /** What Bun calls a socket that is missing or that nobody accepts on. */
 const deadCodes = new Set(["ENOENT", "ECONNREFUSED", "ConnectionRefused", "FailedToOpenSocket"]);
 
+/** Without what the runtime advises programmers of. */
 const unreachable = (socket: string, detail: string, cause?: unknown) =>
-  fail("daemon.unreachable", { socket, detail }, cause);
+  fail(
+    "daemon.unreachable",
+    { socket, detail: detail.replace(/\.? For more information, pass `[^)]*\(\)/, "") },
+    cause,
+  );
 
 const parseMessage = (socket: string, text: string): Message => {
   let value: unknown;

@@ -1,5 +1,5 @@
 // Opens the instance of this user, or makes it: one id for ever, directories that nobody else can enter.
-import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, unlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, linkSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import {
   type BasePaths,
   findLongSocketPath,
@@ -101,15 +101,15 @@ const createInstance = (base: BasePaths, opening: Opening): InstanceFile => {
   const long = findLongSocketPath(planPaths({ base, instance: id, runtimeDir }));
   if (long) throw fail("instance.path_too_long", long);
   const temporary = `${base.instanceFile}.${process.pid}.${id}`;
-  writeFileSync(temporary, `${JSON.stringify(instance)}\n`, { mode: 0o600, flag: "wx" });
   try {
+    writeFileSync(temporary, `${JSON.stringify(instance)}\n`, { mode: 0o600, flag: "wx" });
     linkSync(temporary, base.instanceFile);
   } catch (error) {
     if (codeOf(error) !== "EEXIST") {
-      throw fail("instance.unusable", { path: base.instanceFile, detail: describeUnknown(error) }, error);
+      throw fail("instance.unusable", { path: base.stateDir, detail: describeUnknown(error) }, error);
     }
   } finally {
-    unlinkSync(temporary);
+    rmSync(temporary, { force: true });
   }
   return readInstance(base.instanceFile) ?? instance;
 };

@@ -26,6 +26,13 @@ const entry = <Data>(value: Entry<Data>): Entry<Data> => value;
 const list = (values: readonly string[]) => values.join(", ");
 const quoted = (text: string) => JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}...` : text);
 
+/** What to look at where a file system takes nothing more; nothing when that is not the cause. */
+export const fixOfMount = (directory: string, detail: string): string | undefined => {
+  if (/ENOSPC|EDQUOT|no space left|is full/i.test(detail)) return `df -h ${directory}   # and free some space there`;
+  if (/EROFS|read-?only/i.test(detail)) return `findmnt -T ${directory}   # it is mounted read-only`;
+  return undefined;
+};
+
 export const errors = {
   // input
   "input.invalid": entry<{ issues: readonly { path: string; message: string }[]; method?: string }>({
@@ -338,6 +345,7 @@ export const errors = {
   }),
   "host.file_failed": entry<{ path: string; operation: string; detail: string }>({
     message: ({ path, operation, detail }) => `Cannot ${operation} ${path}: ${detail}`,
+    fix: ({ path, detail }) => fixOfMount(path.replace(/\/[^/]*$/, "") || "/", detail),
     exit: EXIT.host,
   }),
   "host.not_ours": entry<{ what: string }>({
@@ -512,7 +520,8 @@ export const errors = {
   }),
   "instance.unusable": entry<{ path: string; detail: string }>({
     message: ({ path, detail }) => `The directory ${path} cannot hold an instance of banger: ${detail}`,
-    fix: ({ path }) => `ls -ld ${path}   # it has to be a directory in which you may write`,
+    fix: ({ path, detail }) =>
+      fixOfMount(path, detail) ?? `ls -ld ${path}   # it has to be a directory in which you may write`,
     exit: EXIT.daemon,
   }),
   "instance.path_too_long": entry<{ path: string; bytes: number }>({

@@ -3,7 +3,7 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { banger } from "./spawned.ts";
+import { banger, MAIN } from "./spawned.ts";
 
 const places: { dir: string; env: Record<string, string> }[] = [];
 
@@ -77,6 +77,36 @@ test("settings that cannot be read keep the daemon from starting, and the file t
   try: mend ${file}; banger config show --defaults lists every key\n`,
   });
 }, 60_000);
+
+const mountObstacle =
+  Bun.spawnSync(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"]).exitCode === 0
+    ? null
+    : "nothing can be mounted here";
+
+test.skipIf(mountObstacle !== null)(
+  `a file system that is full or read-only is told as that, and the daemon lives through it${mountObstacle ? `: ${mountObstacle}` : ""}`,
+  async () => {
+    const { dir, env } = newPlace();
+    const script = `
+      mount -t tmpfs -o size=64k,mode=700 none "$1" && cd "$1"
+      cat /dev/zero >fill 2>/dev/null; "$2" "$3" list; echo "exit $?"
+      rm -r fill .local; mount -o remount,size=6m "$1"
+      "$2" "$3" list; cat /dev/zero >fill 2>/dev/null
+      "$2" "$3" config set vm.memory 2G; echo "exit $?"
+      # Names are asked for, which is what the daemon and its helper have in shared memory.
+      "$2" "$3" dns query nobody; "$2" "$3" daemon status | head -c 19; echo
+      rm fill; "$2" "$3" daemon stop; mount -o remount,ro "$1"; "$2" "$3" list; echo "exit $?"`;
+    const argv = ["unshare", "-m", "sh", "-c", script, "sh", dir, process.execPath, MAIN];
+    const child = Bun.spawn(argv, { env, stdin: "ignore", stdout: "pipe", stderr: "pipe" });
+    const [out, err] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    expect(out).toMatch(/^exit 6\nexit 5\nbangerd {4}running,\nbangerd \(process \d+\) is stopped.*\nexit 6\n$/);
+    expect(err).not.toContain("inside banger");
+    expect(
+      err.split("\n").filter((line) => /^ {2}try: (df -h|banger image prune|findmnt|banger doctor)/.test(line)),
+    ).toHaveLength(3);
+  },
+  120_000,
+);
 
 test("daemon logs prints them when no daemon runs, and starts none", async () => {
   const { env } = newPlace();
