@@ -9,6 +9,8 @@ import { type Paint, paintFor } from "./paint.ts";
 import { openProgress } from "./progress.ts";
 import { printJson } from "./run-method.ts";
 import type { Invocation, Session } from "./session.ts";
+import { sizeOfTerminal } from "./terminal-size.ts";
+import { wrap } from "./wrap.ts";
 
 type Row = Output<"system.doctor">["checks"][number];
 type Hop = Output<"system.canary">["hops"][number];
@@ -37,12 +39,17 @@ const paintStatus = (status: Row["status"], paint: Paint): string => {
 
 const plural = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-export const renderRows = (rows: readonly Row[], paint: Paint): string => {
+/** `columns` is what a terminal has: a summary goes on below itself there, and stays one line for programs. What is typed is never broken. */
+export const renderRows = (rows: readonly Row[], paint: Paint, columns = Number.POSITIVE_INFINITY): string => {
   const width = Math.max(...rows.map(({ id }) => Bun.stringWidth(sanitize(id))));
   const indent = " ".repeat("warning".length + 2);
+  const below = `\n${indent}${" ".repeat(width + 2)}`;
+  const summaryOf = (row: Row) => wrap(sanitize(row.summary), Math.max(columns - below.length + 1, 40)).join(below);
   const lines = rows.flatMap((row) => [
-    `${paintStatus(row.status, paint)}  ${sanitize(row.id).padEnd(width)}  ${sanitize(row.summary)}`,
-    ...(isBad(row) ? [`${indent}${paint.faint(`why: ${row.why}`)}`] : []),
+    `${paintStatus(row.status, paint)}  ${sanitize(row.id).padEnd(width)}  ${summaryOf(row)}`,
+    ...(isBad(row)
+      ? wrap(`why: ${row.why}`, columns - indent.length).map((why) => `${indent}${paint.faint(why)}`)
+      : []),
     ...(row.fix === null ? [] : [`${indent}${paint.faint("try:")} ${sanitize(row.fix)}`]),
   ]);
   const count = (status: Row["status"]) => rows.filter((row) => row.status === status).length;
@@ -139,7 +146,8 @@ export const runDoctor = async (session: Session, { input, isJson }: Invocation)
     if (repairs.length > 0) rows = await readRows(session);
     else terminal.err("Nothing of this can be mended without harm: what is to be typed stands below.\n");
   }
-  if (!isJson) terminal.out(renderRows(rows, paintFor(terminal.hasOutColor)));
+  const columns = terminal.isOutTty ? sizeOfTerminal().columns : undefined;
+  if (!isJson) terminal.out(renderRows(rows, paintFor(terminal.hasOutColor), columns));
   let hops: readonly Hop[] | null = null;
   if (input.canary === true) {
     hops = await callCanary(session, isJson);

@@ -1,6 +1,6 @@
 // `banger exec` in several VMs at once, or for a program: output by line with the VM's name before it, a summary, the worst exit code.
 import { type ExecEnd, exitCodeOfEnd } from "../client/exec.ts";
-import { EXIT, fail } from "../spec/errors.ts";
+import { EXIT } from "../spec/errors.ts";
 import type { ExecRequest } from "../spec/guest/exec.ts";
 import { sanitize } from "../spec/sanitize.ts";
 import { describeFailure, exitCodeOf, renderFailure } from "./failure.ts";
@@ -38,12 +38,8 @@ const createLines = (onLine: (line: string) => void) => {
 };
 
 const refsOf = async (session: Session, invocation: Invocation): Promise<string[]> => {
-  const { own, input } = invocation;
+  const { own } = invocation;
   if (!own.all && own.selector === null) return [await selectOne(session, invocation)];
-  if (typeof input.vm === "string") {
-    const message = "give a name, or --all, or -l KEY=VALUE, not several of them";
-    throw fail("input.invalid", { issues: [{ path: "", message }], method: "vm.exec" });
-  }
   const vms = await session.client.call("vm.list", { label: own.selector ?? {} });
   return vms.filter(({ state }) => state === "running").map(({ name }) => name);
 };

@@ -1,6 +1,5 @@
 // `banger exec`: a command in a guest, or in several, over the guest channel: its streams, its signals, its exit code.
 import { constants } from "node:os";
-import { WriteStream } from "node:tty";
 import { type ExecRun, exitCodeOfEnd, runExec } from "../client/exec.ts";
 import { openClientStream } from "../client/stream.ts";
 import { EXIT, fail } from "../spec/errors.ts";
@@ -9,6 +8,7 @@ import { renderFields } from "../spec/guest/fields.ts";
 import { selectOne } from "./select-vms.ts";
 import type { Invocation, Session } from "./session.ts";
 import { writeAll } from "./terminal.ts";
+import { sizeOfTerminal } from "./terminal-size.ts";
 
 const HANDED_ON = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
 /** Whoever presses Ctrl-C so often wants to leave, whatever the command makes of it. */
@@ -28,11 +28,6 @@ const readEnvironment = (words: readonly string[], env: Session["env"]): Record<
     if (value !== undefined) wanted[equals < 0 ? word : word.slice(0, equals)] = value;
   }
   return wanted;
-};
-
-const sizeOfTerminal = (): { rows: number; columns: number } => {
-  const [columns, rows] = new WriteStream(1).getWindowSize();
-  return { rows: Math.min(rows || 24, 0xffff), columns: Math.min(columns || 80, 0xffff) };
 };
 
 const readWanted = (session: Session, { input, rest }: Invocation): Wanted => ({
@@ -144,6 +139,11 @@ export const runExecCommand = async (session: Session, invocation: Invocation): 
   if (wantsTty && (isSelection || isJson)) throw invalid("a terminal is for one VM, and not for JSON");
   if (wantsTty && !(session.terminal.isInTty && session.terminal.isOutTty))
     throw invalid("--tty needs a terminal as input and output");
+  if (isSelection && typeof input.vm === "string") {
+    throw invalid(
+      `--all and -l say which VMs, so ${JSON.stringify(input.vm)} is one too many; a command comes after --`,
+    );
+  }
   if (rest.length === 0 && (isSelection || isJson)) throw invalid("COMMAND is missing.");
   if (isSelection || isJson) {
     const { runExecForSeveral } = await import("./run-exec-several.ts");

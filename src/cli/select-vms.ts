@@ -1,6 +1,7 @@
 // Which VMs a verb is for: those that were named, or all of a selection that the verb has something to do for.
 import { fail } from "../spec/errors.ts";
 import type { Vm, VmState } from "../spec/vm.ts";
+import { type CommandData, spellPath } from "./command-data.ts";
 import type { Invocation, Session } from "./session.ts";
 
 const isDown = (state: VmState): boolean => state === "stopped" || state === "suspended";
@@ -16,6 +17,12 @@ const concerns: Readonly<Record<string, (state: VmState) => boolean>> = {
 };
 
 const verbOf = (method: string): string => method.split(".")[1] ?? method;
+
+/** Asks which one, with the shortest spelling of the command as an example. */
+const whichOf = ({ name, path, aliases }: CommandData, vms: readonly Vm[]): Error => {
+  const shortest = aliases.find(({ length }) => length < path.length) ?? path;
+  return fail("vm.name_needed", { verb: verbOf(name), command: spellPath(shortest), known: vms.map((vm) => vm.name) });
+};
 
 /** The VMs of a selection that `method` has something to do for. */
 export const decideConcerned = (method: string, vms: readonly Vm[]): Vm[] =>
@@ -40,8 +47,9 @@ export const selectRefs = async (session: Session, invocation: Invocation): Prom
   }
   const vms = await session.client.call("vm.list", { label: own.selector ?? {} });
   const isLook = command.name === "vm.stats";
-  if (vms.length === 0 && !own.all && !isLook) throw fail("vm.none", { verb });
-  if (!isSelection && !isLook) throw fail("vm.name_needed", { verb, known: vms.map(({ name }) => name) });
+  const labels = Object.entries(own.selector ?? {}).map(([key, value]) => `${key}=${value}`);
+  if (vms.length === 0 && !own.all && !isLook) throw fail("vm.none", { verb, labels });
+  if (!isSelection && !isLook) throw whichOf(command, vms);
   return decideConcerned(command.name, vms).map(({ name }) => name);
 };
 
@@ -49,9 +57,8 @@ export const selectRefs = async (session: Session, invocation: Invocation): Prom
 export const selectOne = async (session: Session, invocation: Invocation): Promise<string> => {
   const { vm } = invocation.input;
   if (typeof vm === "string") return vm;
-  const verb = verbOf(invocation.command.name);
   const [only, ...others] = await session.client.call("vm.list", {});
-  if (!only) throw fail("vm.none", { verb });
-  if (others.length > 0) throw fail("vm.name_needed", { verb, known: [only, ...others].map(({ name }) => name) });
+  if (!only) throw fail("vm.none", { verb: verbOf(invocation.command.name) });
+  if (others.length > 0) throw whichOf(invocation.command, [only, ...others]);
   return only.name;
 };

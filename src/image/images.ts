@@ -159,8 +159,8 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
       return { ...(await view(image)), newVms: await newVms(image) };
     },
     register: async (input, caller) => {
-      const kernelId = resolve(input.kernelOf ?? "debian").kernelId;
-      return view(await registerImage(context, { name: input.name, path: input.path, kernelId }, caller));
+      const findKernel = () => resolve(input.kernelOf ?? "debian").kernelId;
+      return view(await registerImage(context, { name: input.name, path: input.path, findKernel }, caller));
     },
     list: () => Promise.all(store.images.all().map(view)),
     show: async (ref) => {

@@ -11,7 +11,7 @@ const EXT4_MAGIC = { offset: 1024 + 56, bytes: [0x53, 0xef] };
 
 export const registerImage = async (
   context: ImageContext,
-  input: { name: string; path: string; kernelId: string },
+  input: { name: string; path: string; findKernel: () => string },
   caller: ImageCaller,
 ): Promise<ImageRecord> => {
   const { store, host, paths, clock } = context;
@@ -19,6 +19,7 @@ export const registerImage = async (
   const sizeMiB = await checkRoot(context, input.path);
   const { helperVersion, packages } = await inspectRoot(host, input.path);
   if (helperVersion === null) throw fail("image.without_helper", { image: input.name });
+  const kernelId = input.findKernel();
   await host.files.makeDir(paths.imagesDir);
   const imageId = context.randomHex(12);
   const imageDir = `${paths.imagesDir}/${imageId}`;
@@ -30,7 +31,7 @@ export const registerImage = async (
     dir: imageDir,
     sizeMiB,
     usedMiB: await host.files.diskUsedMiB(imageDir),
-    kernelId: input.kernelId,
+    kernelId,
     helperVersion,
     createdAt: context.now().toISOString(),
     origin: { how: "registered", details: { source: input.path, packages } },

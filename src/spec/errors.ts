@@ -153,14 +153,16 @@ export const errors = {
     fix: () => "give a larger size: disks only grow",
     exit: EXIT.usage,
   }),
-  "vm.none": entry<{ verb: string }>({
-    message: ({ verb }) => `There is no VM to ${verb}.`,
-    fix: () => "banger create",
+  "vm.none": entry<{ verb: string; labels?: readonly string[] | undefined }>({
+    message: ({ labels }) =>
+      labels?.length ? `No VM has the label ${labels.join(" and ")}.` : "There are no VMs yet.",
+    fix: ({ labels }) => (labels?.length ? "banger list" : "banger create"),
     exit: EXIT.notFound,
   }),
-  "vm.name_needed": entry<{ verb: string; known: readonly string[] }>({
-    message: ({ verb, known }) => `Which VM to ${verb}? There are ${known.length}: ${list(known.slice(0, 8))}.`,
-    fix: ({ verb, known }) => `banger ${verb} ${known[0] ?? "NAME"}`,
+  "vm.name_needed": entry<{ verb: string; command?: string | undefined; known: readonly string[] }>({
+    message: ({ known }) =>
+      `Which VM? There are ${known.length}: ${list(known.slice(0, 8))}${known.length > 8 ? ", …" : ""}.`,
+    fix: ({ verb, command, known }) => `banger ${command ?? verb} ${known[0] ?? "NAME"}`,
     exit: EXIT.usage,
   }),
   "vm.ended_while_starting": entry<{ vm: string; cause: string; console: string }>({

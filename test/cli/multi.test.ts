@@ -122,13 +122,14 @@ describe("selections", () => {
   });
 
   test("a label that no VM has is an error, since it is probably mistyped", async () => {
-    expect((await runLine(daemon, ["stop", "-l", "team=bleu"])).exitCode).toBe(3);
+    const shown = await runLine(daemon, ["stop", "-l", "team=bleu"]);
+    expect(shown).toMatchObject({ exitCode: 3, err: "banger: No VM has the label team=bleu.\n  try: banger list\n" });
   });
 
   test("no name at all asks which, and touches none", async () => {
     const shown = await runLine(daemon, ["stop"]);
     expect(shown).toMatchObject({ exitCode: 2, out: "" });
-    expect(shown.err).toContain("Which VM to stop? There are 3: web, db, mail.");
+    expect(shown.err).toBe("banger: Which VM? There are 3: web, db, mail.\n  try: banger stop web\n");
     expect(named("vm.stop")).toEqual([]);
   });
 

@@ -272,7 +272,7 @@ describe("ssh", () => {
     const env = withSsh(daemon);
     expect((await banger(env, "ssh", "--", "ls", "-la")).out).toContain("\nls -la\n");
     daemon.handlers["vm.list"] = () => [vm(), vm({ name: "db" })];
-    expect((await banger(env, "ssh")).err).toContain("Which VM to ssh? There are 2: web, db.");
+    expect((await banger(env, "ssh")).err).toContain("Which VM? There are 2: web, db.\n  try: banger ssh web");
   });
 
   test("a stopped VM is an error with its fix where nobody can be asked, and an offer on a terminal", async () => {

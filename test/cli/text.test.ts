@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { formatAgo, formatMiB, formatMs, formatSeconds } from "../../src/cli/format.ts";
 import { paintFor } from "../../src/cli/paint.ts";
+import { renderRows } from "../../src/cli/run-doctor.ts";
 import { quoteForShell, renderRemoteCommand, renderSshCommand } from "../../src/cli/run-ssh.ts";
 import { renderFacts, renderTable } from "../../src/cli/table.ts";
 import { sanitize } from "../../src/spec/sanitize.ts";
@@ -105,6 +106,34 @@ describe("tables", () => {
       ),
     ).toBe("A     1\nLong  2\n");
   });
+});
+
+describe("the doctor's rows", () => {
+  const summary = "it stands badly, for a reason that takes more words than a line of a narrow terminal has";
+  const rows = [
+    {
+      id: "kvm",
+      status: "warning",
+      summary,
+      why: "it matters",
+      fix: `mend ${"it ".repeat(20)}`,
+      code: null,
+      repairs: [],
+    },
+  ];
+  const render = (columns?: number) => renderRows(rows as never, paintFor(false), columns).split("\n");
+
+  test("go on below themselves on a terminal, but for what is typed", () => {
+    expect(render(60).slice(0, 5)).toEqual([
+      "warning  kvm  it stands badly, for a reason that takes more",
+      "              words than a line of a narrow terminal has",
+      "         why: it matters",
+      `         try: ${rows[0]?.fix}`,
+      "",
+    ]);
+  });
+
+  test("are a line each for programs", () => expect(render()[0]).toBe(`warning  kvm  ${summary}`));
 });
 
 describe("a command for a guest", () => {

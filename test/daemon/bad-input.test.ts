@@ -151,6 +151,9 @@ describe("files and references", () => {
       const ran = await banger.run(["image", "register", "mine", path, "--json"]);
       expect({ path, code: ran.code, error: codeOf(ran) }).toEqual({ path, code: 2, error: "image.not_a_root" });
     }
+    // The file is looked at first: an image whose kernel it would take need not be there for that.
+    const other = await banger.run(["image", "register", "mine", text, "--kernel-of", "nothing", "--json"]);
+    expect(codeOf(other)).toBe("image.not_a_root");
     const bare = join(banger.dir, "bare.ext4");
     Bun.spawnSync(["/sbin/mkfs.ext4", "-q", "-F", bare, "8M"]);
     expect(codeOf(await banger.run(["image", "register", "mine", bare, "--json"]))).toBe("image.without_helper");

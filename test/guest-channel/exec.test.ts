@@ -253,6 +253,14 @@ describe.skipIf(problem !== null)(`exec${problem === null ? "" : ` (skipped: ${p
     expect(done.exitCode).toBe(5);
   });
 
+  test("a command after --all without -- is told from a VM's name", async () => {
+    const done = await run(["exec", "--all", "uptime"]);
+    expect([done.exitCode, done.err]).toEqual([
+      2,
+      expect.stringContaining('"uptime" is one too many; a command comes after --'),
+    ]);
+  });
+
   test("--json tells one result as an object", async () => {
     const done = await run(["exec", "--json", "web", "--", "sh", "-c", "echo hi; echo no >&2; exit 4"]);
     expect(JSON.parse(done.text)).toEqual({
