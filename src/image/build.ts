@@ -1,12 +1,13 @@
 // Builds an image by the scripts in images/: kernel object and root file system side by side, then kept as one, or nothing is left.
 import { createHash } from "node:crypto";
-import { runSteps, type Step, undoSteps } from "../engine/step.ts";
+import { type Step, undoSteps } from "../engine/step.ts";
 import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
 import type { ImageContext } from "./images.ts";
-import { aliasesFor, enterImage, requireName } from "./keep.ts";
+import { aliasesFor, requireName } from "./keep.ts";
 import { keepKernel } from "./kernels.ts";
+import { type ImagePlan, makeImage, planImage } from "./make-image.ts";
 import { provisionedOf, readScripts, type UserScript } from "./scripts.ts";
 
 const BUILD_TIMEOUT_MS = 30 * 60_000;
@@ -22,12 +23,10 @@ type BuildInput = {
   replace: boolean;
 };
 
-/** What a build owns before it is kept; stored with the journal, so that a crash is undone by these names. */
-type BuildPlan = { version: 1; imageId: string; workDir: string; imageDir: string };
-
-const stepsOf = (
+/** Of every build, whoever makes its parts: a crash is undone by these names. */
+export const buildSteps = (
   context: ImageContext,
-  plan: BuildPlan,
+  plan: ImagePlan,
   run: { parts: (signal: AbortSignal) => Promise<void>; keep: () => Promise<void> } | null,
 ): readonly Step[] => {
   const { host } = context;
@@ -44,7 +43,7 @@ export const buildImage = async (
   input: BuildInput,
   caller: ImageCaller,
 ): Promise<ImageRecord> => {
-  const { store, host, paths, clock } = context;
+  const { store, host, paths } = context;
   requireName(store, input);
   const scripts = await readScripts(host.files, input.script);
   await requireArtifacts(context);
@@ -53,43 +52,15 @@ export const buildImage = async (
   const freeMiB = await host.files.freeMiB(paths.imagesDir);
   if (freeMiB < NEEDED_MIB) throw fail("host.no_space", { path: paths.imagesDir, neededMiB: NEEDED_MIB, freeMiB });
 
-  const imageId = context.randomHex(12);
-  const plan: BuildPlan = {
-    version: 1,
-    imageId,
-    workDir: `${paths.imagesDir}/.building-${imageId}`,
-    imageDir: `${paths.imagesDir}/${imageId}`,
-  };
+  const plan = planImage(context);
   let record: ImageRecord | null = null;
-  const steps = stepsOf(context, plan, {
+  const steps = buildSteps(context, plan, {
     parts: (signal) => buildParts(context, plan, { input, scripts, caller, signal }),
     keep: async () => {
       record = await keepImage(context, plan, { input, scripts });
     },
   });
-  const operation = store.journal.beginOperation({
-    kind: "image.build",
-    subject: imageId,
-    plan,
-    requestedBy: caller.requestedBy,
-  });
-  const journal = store.journal.journalFor(operation);
-  try {
-    await runSteps({
-      steps,
-      journal,
-      signal: caller.signal,
-      clock,
-      observe: (event) => caller.emit({ kind: "step", operation: "image.build", ...event }),
-    });
-  } catch (error) {
-    if (journal.standing().length === 0) store.journal.close(operation, "undone", describeUnknown(error));
-    if (caller.signal.aborted) throw fail("operation.cancelled", { operation: "The build" }, error);
-    throw error;
-  }
-  store.journal.close(operation, "done");
-  if (!record) throw fail("internal.bug", { detail: "a build ended without an image" });
-  return record;
+  return makeImage(context, { kind: "image.build", plan, steps, record: () => record, caller });
 };
 
 /** What a build needs of ours is checked before it begins. Errors: bundle.missing. */
@@ -110,15 +81,15 @@ export const undoImageOperations = async (context: ImageContext): Promise<void> 
   const { store, clock } = context;
   for (const operation of store.journal.open()) {
     if (operation.kind !== "image.build" && operation.kind !== "image.register") continue;
-    const plan = operation.plan as BuildPlan;
-    // The last step had ended: the image is in the records, and only the work directory is left.
+    const plan = operation.plan as ImagePlan;
+    // An earlier banger entered it in the last step: the image is whole, and only the work directory is left.
     if (store.images.get(operation.subject)) {
       await context.host.files.removeTree(plan.workDir);
       store.journal.close(operation.id, "done");
       continue;
     }
     const journal = store.journal.journalFor(operation.id);
-    const failures = await undoSteps({ steps: stepsOf(context, plan, null), journal, clock, observe: () => {} });
+    const failures = await undoSteps({ steps: buildSteps(context, plan, null), journal, clock, observe: () => {} });
     if (failures.length === 0) store.journal.close(operation.id, "undone");
   }
 };
@@ -126,7 +97,7 @@ export const undoImageOperations = async (context: ImageContext): Promise<void> 
 /** Kernel and root have nothing to do with each other, and each keeps one core busy. The first failure ends the other. */
 const buildParts = async (
   context: ImageContext,
-  plan: BuildPlan,
+  plan: ImagePlan,
   build: { input: BuildInput; scripts: readonly UserScript[]; caller: ImageCaller; signal: AbortSignal },
 ): Promise<void> => {
   const { host, native } = context;
@@ -188,13 +159,13 @@ const buildParts = async (
   if (failed) throw other.signal.aborted ? other.signal.reason : failed.reason;
 };
 
-/** Moves what was built to its place and writes the record, which is what makes it an image. */
+/** Moves what was built to its place and answers the record, which makes it an image when it is entered. */
 const keepImage = async (
   context: ImageContext,
-  plan: BuildPlan,
+  plan: ImagePlan,
   build: { input: BuildInput; scripts: readonly UserScript[] },
 ): Promise<ImageRecord> => {
-  const { store, host, native } = context;
+  const { host, native } = context;
   const { input } = build;
   const kernel = await keepKernel(context, `${plan.workDir}/kernel`);
   const packages = ((await host.files.read(`${plan.workDir}/packages.txt`)) ?? "").split("\n").filter(Boolean);
@@ -224,7 +195,6 @@ const keepImage = async (
       },
     },
   };
-  enterImage(store, record);
   await host.files.removeTree(plan.workDir);
   return record;
 };

@@ -1,10 +1,10 @@
 // Registers a root file system that somebody else made: looked into without mounting it, then copied in as one.
-import { runSteps } from "../engine/step.ts";
-import { describeUnknown, fail } from "../spec/errors.ts";
+import { fail } from "../spec/errors.ts";
 import type { ImageRecord } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
 import type { ImageContext } from "./images.ts";
 import { inspectRoot } from "./inspect.ts";
+import { makeImage, planImage } from "./make-image.ts";
 
 /** ext4's s_magic lies 56 bytes into the superblock, which begins at byte 1024 (kernel: Documentation/filesystems/ext4). */
 const EXT4_MAGIC = { offset: 1024 + 56, bytes: [0x53, 0xef] };
@@ -14,61 +14,28 @@ export const registerImage = async (
   input: { name: string; path: string; findKernel: () => string },
   caller: ImageCaller,
 ): Promise<ImageRecord> => {
-  const { store, host, paths, clock } = context;
+  const { store, host, paths } = context;
   if (store.images.byName(input.name)) throw fail("image.name_taken", { name: input.name });
   const sizeMiB = await checkRoot(context, input.path);
   const { helperVersion, packages } = await inspectRoot(host, input.path);
   if (helperVersion === null) throw fail("image.without_helper", { image: input.name });
   const kernelId = input.findKernel();
   await host.files.makeDir(paths.imagesDir);
-  const imageId = context.randomHex(12);
-  const imageDir = `${paths.imagesDir}/${imageId}`;
-  const plan = { version: 1, imageId, workDir: `${paths.imagesDir}/.building-${imageId}`, imageDir };
-  const record = async (): Promise<ImageRecord> => ({
-    id: imageId,
-    name: input.name,
-    aliases: [],
-    dir: imageDir,
-    sizeMiB,
-    usedMiB: await host.files.diskUsedMiB(imageDir),
-    kernelId,
-    helperVersion,
-    createdAt: context.now().toISOString(),
-    origin: { how: "registered", details: { source: input.path, packages } },
-  });
-  const operation = store.journal.beginOperation({
-    kind: "image.register",
-    subject: imageId,
-    plan,
-    requestedBy: caller.requestedBy,
-  });
-  const journal = store.journal.journalFor(operation);
-  try {
-    await runSteps({
-      steps: [
-        {
-          name: "image.keep",
-          run: async (signal) => {
-            await host.files.makeDir(imageDir);
-            await host.files.cloneDisk({ from: input.path, to: `${imageDir}/rootfs.ext4`, sizeMiB, signal });
-            store.images.insert(await record());
-          },
-          undo: () => host.files.removeTree(imageDir),
-        },
-      ],
-      journal,
-      signal: caller.signal,
-      clock,
-      observe: (event) => caller.emit({ kind: "step", operation: "image.register", ...event }),
-    });
-  } catch (error) {
-    if (journal.standing().length === 0) store.journal.close(operation, "undone", describeUnknown(error));
-    throw error;
-  }
-  store.journal.close(operation, "done");
-  const registered = store.images.get(imageId);
-  if (!registered) throw fail("internal.bug", { detail: "a registered image is not in the records" });
-  return registered;
+  const plan = planImage(context);
+  const { imageDir } = plan;
+  let record: ImageRecord | null = null;
+  const keep = async (signal: AbortSignal) => {
+    await host.files.makeDir(imageDir);
+    await host.files.cloneDisk({ from: input.path, to: `${imageDir}/rootfs.ext4`, sizeMiB, signal });
+    record = {
+      ...{ id: plan.imageId, name: input.name, aliases: [], dir: imageDir, sizeMiB, kernelId, helperVersion },
+      usedMiB: await host.files.diskUsedMiB(imageDir),
+      createdAt: context.now().toISOString(),
+      origin: { how: "registered", details: { source: input.path, packages } },
+    };
+  };
+  const steps = [{ name: "image.keep", run: keep, undo: () => host.files.removeTree(imageDir) }];
+  return makeImage(context, { kind: "image.register", plan, steps, record: () => record, caller });
 };
 
 const notARoot = (path: string, detail: string) => fail("image.not_a_root", { path, detail });
