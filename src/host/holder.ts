@@ -127,10 +127,11 @@ export const createHolder = (options: HolderOptions): Holder => {
     return null;
   };
 
-  /** A running VM's VMM, whose namespaces are taken over when nobody holds them. */
-  const findMember = async (): Promise<number | null> => {
-    for (const proof of options.members()) if ((await proveProcess(proof)) === "same") return proof.pid;
-    return null;
+  /** The VMMs that still run. A recorded number may be anybody's by now, who would be adopted, or keep the namespaces as long as he lives. */
+  const findMembers = async (): Promise<number[]> => {
+    const found: number[] = [];
+    for (const proof of options.members()) if ((await proveProcess(proof)) === "same") found.push(proof.pid);
+    return found;
   };
 
   const start = async (): Promise<void> => {
@@ -141,14 +142,15 @@ export const createHolder = (options: HolderOptions): Holder => {
       });
     const pasta = options.findPasta();
     if (pasta === null) throw fail("host.command_missing", { command: "pasta", package: "passt" });
-    const member = await findMember();
+    // Whose namespaces are taken over, when nobody holds them.
+    const [member] = await findMembers();
     const child = Bun.spawn(
       [
         executable,
         "hold",
         socket,
         ...["--log", options.log, "--pasta", pasta],
-        ...(member === null ? [] : ["--adopt", String(member)]),
+        ...(member === undefined ? [] : ["--adopt", String(member)]),
       ],
       { env: environment, cwd: "/", stdio: ["ignore", "pipe", "pipe"], detached: true },
     );
@@ -176,7 +178,7 @@ export const createHolder = (options: HolderOptions): Holder => {
       const made = await attach();
       if (made) {
         attachment = made;
-        for (const { pid } of options.members()) made.send(`watch ${pid}`);
+        for (const pid of await findMembers()) made.send(`watch ${pid}`);
         made.send("state");
         return;
       }
@@ -221,7 +223,7 @@ export const createHolder = (options: HolderOptions): Holder => {
     ensure,
     async find() {
       if (attachment) return true;
-      if ((await findMember()) === null) {
+      if ((await findMembers()).length === 0) {
         const made = await attach();
         if (!made) return false;
         made.end();

@@ -1,6 +1,8 @@
 // The real holder without guests: what is carried into its namespaces, and what is left of it when it is killed.
 import { afterAll, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createHolder } from "../../src/host/holder.ts";
+import { identifyProcess } from "../../src/host/process-proof.ts";
 import { buildHolder, openHolder, removeInstances } from "./built-holder.ts";
 
 afterAll(removeInstances);
@@ -98,3 +100,34 @@ real(
   },
   MS,
 );
+
+test("a holder is told to watch the VMMs that still run, and not whoever has the number of one that ended", async () => {
+  const dir = mkdtempSync("/tmp/bgr-holder-");
+  const socket = `${dir}/socket`;
+  const heard: string[] = [];
+  const isAsked = Promise.withResolvers<void>();
+  const listener = Bun.listen({
+    unix: socket,
+    socket: {
+      data: (client, bytes) => {
+        heard.push(...bytes.toString().split("\n").filter(Boolean));
+        if (heard.includes("attach")) client.write("state holder=1 inside=2 pasta=3 leases=0\n");
+        if (heard.includes("state")) isAsked.resolve();
+      },
+    },
+  });
+  const own = await identifyProcess(process.pid);
+  const parent = await identifyProcess(process.ppid);
+  if (own === null || parent === null) throw new Error("these two run");
+  const holder = createHolder({
+    ...{ executable: "/none", socket, log: `${dir}/log`, findPasta: () => null },
+    members: () => [own, { ...parent, startTicks: parent.startTicks + 1 }],
+    ...{ onAddresses: () => {}, onMended: () => {} },
+  });
+  await holder.ensure();
+  await isAsked.promise;
+  expect(heard).toEqual(["attach", `watch ${own.pid}`, "state"]);
+  holder.release();
+  listener.stop(true);
+  rmSync(dir, { recursive: true });
+});
