@@ -1,6 +1,7 @@
 // The daemon's view of the configuration: read when it starts and after each change made through it.
 import { findSetting, parseConfig, type ResolvedConfig, resolveConfig } from "../core/config.ts";
 import { setInText } from "../core/config-edit.ts";
+import { createKeyedLock } from "../engine/lock.ts";
 import type { FilePort } from "../host/host.ts";
 import type { Config, SettingValue } from "../spec/config.ts";
 
@@ -25,20 +26,24 @@ export const openConfig = async (options: {
     return resolveConfig({ file: text === null ? null : parseConfig(text, path), environment });
   };
   let resolved = await load();
+  /** Each change is made to what the one before it left. */
+  const inTurn = createKeyedLock();
   return {
     current: () => resolved.config,
     settings: () => resolved.settings,
     find: (key) => findSetting(resolved, key),
-    set: async (key, value) => {
-      const before = (await files.read(path)) ?? "version = 1\n";
-      const after = setInText({ text: before, path, key, value });
-      await files.makeDir(path.slice(0, path.lastIndexOf("/")));
-      await files.writeAtomic(path, after, 0o600);
-      resolved = await load();
-      return findSetting(resolved, key);
-    },
-    reload: async () => {
-      resolved = await load();
-    },
+    set: (key, value) =>
+      inTurn.run(path, async () => {
+        const before = (await files.read(path)) ?? "version = 1\n";
+        const after = setInText({ text: before, path, key, value });
+        await files.makeDir(path.slice(0, path.lastIndexOf("/")));
+        await files.writeAtomic(path, after, 0o600);
+        resolved = await load();
+        return findSetting(resolved, key);
+      }),
+    reload: () =>
+      inTurn.run(path, async () => {
+        resolved = await load();
+      }),
   };
 };
