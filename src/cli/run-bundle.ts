@@ -89,16 +89,16 @@ const REDRAW_MS = 120;
 const LINE_MS = 5000;
 
 /** On a terminal one line that is redrawn, elsewhere a line every few seconds. */
-const tellFetch = ({ terminal, now }: Session) => {
-  let lastMs = 0;
+const tellFetch = ({ terminal }: Session) => {
+  let lastMs = Number.NEGATIVE_INFINITY;
   const clear = terminal.canRedraw ? "\r\x1b[K" : "";
   return (event: BundleEvent): void => {
     if (event.kind === "waiting") terminal.err(`${clear}another banger fetches already: waiting for it\n`);
     else if (event.kind === "done") {
       const words = event.outcome === "present" ? "is there already" : `fetched from ${event.from}`;
       terminal.err(`${clear}${event.artifact}: ${words}\n`);
-    } else if (now() - lastMs >= (terminal.canRedraw ? REDRAW_MS : LINE_MS)) {
-      lastMs = now();
+    } else if (performance.now() - lastMs >= (terminal.canRedraw ? REDRAW_MS : LINE_MS)) {
+      lastMs = performance.now();
       terminal.err(`${clear}${describeDownload(event)}${terminal.canRedraw ? "" : "\n"}`);
     }
   };
