@@ -2,7 +2,8 @@
 // usage: bun scripts/man.ts DIRECTORY
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type CommandData, kebab } from "../src/cli/command-data.ts";
+import type { CommandData } from "../src/cli/command-data.ts";
+import { argumentRows, explainFlag, spellArguments, spellFlag } from "../src/cli/command-help.ts";
 import { commands, groups } from "../src/cli/command-table.ts";
 
 /** Text as roff takes it: no escape, no request at the beginning of a line, dashes that can be copied. */
@@ -16,25 +17,17 @@ const header = (name: string): string => `.TH ${name.toUpperCase().replaceAll("-
 
 export const pageName = (command: CommandData): string => ["banger", ...command.path].join("-");
 
-const usage = (command: CommandData): string => {
-  const words = command.positionals.map(({ placeholder, isRequired }, index) => {
-    const spelled = command.isMulti && index === 0 ? `${placeholder}...` : placeholder;
-    return isRequired ? spelled : `[${spelled}]`;
-  });
-  const rest = command.takesRest ? [`[${command.takesRest.placeholder}...]`] : [];
-  return ["banger", ...command.path, "[flags]", ...words, ...rest].join(" ");
-};
-
 export const renderPage = (command: CommandData): string => {
-  const flags = command.flags.flatMap(({ field, letter, description, placeholder, kind }) => {
-    const value = kind === "boolean" ? "" : ` ${placeholder ?? "VALUE"}`;
-    const spelled = `${letter ? `-${letter}, ` : ""}--${kebab(field)}${value}`;
-    return [".TP", `.B ${roff(spelled)}`, roff(description)];
-  });
-  const positionals = command.positionals.flatMap(({ placeholder, description }) => [
+  const usage = `banger ${command.path.join(" ")} [FLAGS] ${spellArguments(command)}`.trimEnd();
+  const flags = command.flags.flatMap((flag) => [
     ".TP",
-    `.I ${roff(placeholder)}`,
-    roff(description),
+    `.B ${roff(spellFlag(flag).trimStart())}`,
+    roff(explainFlag(flag)),
+  ]);
+  const positionals = argumentRows(command).flatMap(([spelled, meaning]) => [
+    ".TP",
+    `.I ${roff(spelled)}`,
+    roff(meaning),
   ]);
   const examples = command.examples.flatMap(({ command: line, shows }) => [".TP", `.B ${roff(line)}`, roff(shows)]);
   const aliases = command.aliases.map((path) => `banger ${path.join(" ")}`);
@@ -43,7 +36,7 @@ export const renderPage = (command: CommandData): string => {
     ".SH NAME",
     `${roff(pageName(command))} \\- ${roff(command.summary)}`,
     ".SH SYNOPSIS",
-    roff(usage(command)),
+    roff(usage),
     ".SH DESCRIPTION",
     roff(`${command.summary}.${command.description ? ` ${command.description}` : ""}`),
     ...(aliases.length > 0 ? [".PP", roff(`Also: ${aliases.join(", ")}.`)] : []),
@@ -69,7 +62,7 @@ export const renderOverviewPage = (all: readonly CommandData[]): string => {
     "banger \\- persistent microVMs on your own computer",
     ".SH SYNOPSIS",
     ".B banger",
-    "COMMAND [flags] [arguments]",
+    "COMMAND [FLAGS] [ARGUMENTS]",
     ".SH DESCRIPTION",
     "Named Linux VMs that stay until they are removed. The daemon bangerd is started when it is needed; VMs outlive it.",
     ".SH COMMANDS",

@@ -15,7 +15,8 @@ export const spellArguments = ({ positionals, isMulti, takesRest }: CommandData)
 const canBeSwitchedOff = ({ kind, default: value, canBeNegated }: FlagData): boolean =>
   kind === "boolean" && (value === true || canBeNegated === true);
 
-const spellFlag = (flag: FlagData): string => {
+/** `-m, --memory SIZE`, with a place for the letter where there is none. */
+export const spellFlag = (flag: FlagData): string => {
   const name = kebab(flag.field);
   const value = flag.choices ? ` ${flag.choices.join("|")}` : flag.kind === "boolean" ? "" : ` ${placeholderOf(flag)}`;
   const letter = flag.letter ? `-${flag.letter}, ` : "    ";
@@ -26,14 +27,15 @@ const placeholderOf = ({ placeholder, field, kind }: FlagData): string =>
   placeholder ?? (kind === "integer" ? "N" : kebab(field).toUpperCase());
 
 /** What a flag means, with its default and its other spellings. */
-const explainFlag = (flag: FlagData): string => {
+export const explainFlag = (flag: FlagData): string => {
   const hint = flag.default === undefined || flag.default === true ? "" : ` (default: ${flag.default})`;
   const repeats = flag.kind === "list" || flag.kind === "pairs" ? "; may be repeated" : "";
   const others = (flag.aliases ?? []).map((alias) => `--${alias}`);
   return `${flag.description}${hint}${repeats}${others.length > 0 ? `; also ${others.join(", ")}` : ""}`;
 };
 
-const argumentRows = ({ positionals, takesRest }: CommandData): [string, string][] => {
+/** What stands after the command and means something by its place. */
+export const argumentRows = ({ positionals, takesRest }: CommandData): [string, string][] => {
   const rows = positionals.map(({ placeholder, description, flag }): [string, string] => [
     placeholder,
     flag === undefined ? description : `${description}; also --${flag} ${placeholder}`,
