@@ -46,7 +46,10 @@ const spellingsOf = (command: CommandData): Map<string, Spelling> => {
   return spellings;
 };
 
-/** Other spellings become the parser's own, and a value that looks like a flag is tied to its flag: `--vcpu -1` → `--vcpu=-1`. */
+/**
+ * Other spellings become the parser's own, and a value is tied to its flag where it looks like one, or is written behind a letter:
+ * `--vcpu -1` → `--vcpu=-1`, `-m2G` → `--memory=2G`.
+ */
 export const normalizeFlags = (command: CommandData, words: readonly string[]): string[] => {
   const spellings = spellingsOf(command);
   const done: string[] = [];
@@ -55,7 +58,10 @@ export const normalizeFlags = (command: CommandData, words: readonly string[]): 
     if (word === "--") return [...done, ...words.slice(index)];
     const equals = word.startsWith("--") ? word.indexOf("=") : -1;
     const spelling = spellings.get(equals < 0 ? word : word.slice(0, equals));
-    if (!spelling) {
+    const attached = spelling ? undefined : spellings.get(word.slice(0, 2));
+    if (attached && takesValue(attached.flag) && /^-[^-]./.test(word)) {
+      done.push(`--${kebab(attached.flag.field)}=${word.slice(word[2] === "=" ? 3 : 2)}`);
+    } else if (!spelling) {
       done.push(word);
     } else if (equals >= 0) {
       done.push(`${spelling.name}${word.slice(equals)}`);

@@ -1,5 +1,6 @@
 // Serves the contract as JSON-RPC 2.0 over HTTP on the unix socket: one POST a call, NDJSON for methods with events.
 import { chmodSync, unlinkSync } from "node:fs";
+import type { z } from "zod";
 import { describeUnknown, type ErrorReport, fail, isBangerError, reportOf } from "../spec/errors.ts";
 import { type Call, contract, type Handlers, type MethodName } from "../spec/rpc/contract.ts";
 import type { Log } from "./context.ts";
@@ -27,6 +28,17 @@ export type RpcServer = {
 };
 
 type Request = { id: string | number | null; method: MethodName; params: unknown };
+
+/** The first thing that is wrong with each field; of a key that cannot be, what is wrong with it. */
+const issuesOf = ({ issues }: z.ZodError): { path: string; message: string }[] => {
+  const first = new Map<string, string>();
+  for (const issue of issues) {
+    const path = issue.path.join(".");
+    const { message } = issue.code === "invalid_key" ? (issue.issues[0] ?? issue) : issue;
+    if (!first.has(path)) first.set(path, message);
+  }
+  return [...first].map(([path, message]) => ({ path, message }));
+};
 
 export const serveRpc = (options: ServerOptions): RpcServer => {
   const { socket, handlers, version, build, log, stopping } = options;
@@ -137,7 +149,7 @@ const dispatch = async (handlers: Handlers, request: Request, call: Call<MethodN
   if (!input.success) {
     throw fail("input.invalid", {
       method: request.method,
-      issues: input.error.issues.slice(0, 20).map(({ path, message }) => ({ path: path.join("."), message })),
+      issues: issuesOf(input.error).slice(0, 20),
     });
   }
   const handler = handlers[request.method] as (input: unknown, call: Call<MethodName>) => Promise<unknown>;

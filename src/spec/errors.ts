@@ -494,7 +494,8 @@ export const errors = {
   }),
   "config.invalid": entry<{ path: string; line: number; column: number; detail: string }>({
     message: ({ path, line, column, detail }) => `${path}:${line}:${column}: ${detail}`,
-    fix: ({ path }) => `mend ${path}; banger config show --defaults lists every key`,
+    // No command that asks the daemon would do: this is what keeps it from starting.
+    fix: ({ path, line }) => `mend line ${line} of ${path}`,
     exit: EXIT.usage,
   }),
   "config.unknown_key": entry<{ key: string; known: readonly string[] }>({

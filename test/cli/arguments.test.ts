@@ -71,6 +71,7 @@ describe("other spellings of flags", () => {
     ["an alias with its value", ["--cpus=2"], ["--vcpu=2"]],
     ["a value that looks like a flag", ["--vcpu", "-1"], ["--vcpu=-1"]],
     ["a letter before such a value", ["-m", "-2G"], ["--memory=-2G"]],
+    ["a letter with its value", ["-m2G", "-c=2"], ["--memory=2G", "--vcpu=2"]],
     ["what follows --", ["--", "--cpus"], ["--", "--cpus"]],
     ["what is not known", ["--cores", "2"], ["--cores", "2"]],
   ];

@@ -65,6 +65,15 @@ describe("names", () => {
     await expectNothing();
   }, 60_000);
 
+  test("each wrong field is told once, and in words", async () => {
+    const wrong: [string[], string][] = [
+      [["create", "--image", "", "web"], "banger: --image: name an image\n"],
+      [["create", "--label", "a b=c", "web"], "banger: --label: a label's key has a-z, 0-9 and . _ / - inside\n"],
+      [["logs", "web", "--tail", "-1"], "banger: --tail: give 0 or more lines\n"],
+    ];
+    for (const [args, said] of wrong) expect((await banger.run(args)).err).toStartWith(said);
+  }, 60_000);
+
   test("of 63 letters are fine", async () => {
     const name = "a".repeat(63);
     await banger.ok(["vm", "create", "--name", name, "--no-start", "--disk", "1G"]);

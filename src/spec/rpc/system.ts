@@ -121,7 +121,15 @@ export const systemMethods = {
   }),
   "system.priv-log": method({
     summary: "Show every operation that was done with privilege",
-    input: z.object({ tail: z.number().int().min(1).max(5000).default(50).describe("the newest, this many") }),
+    input: z.object({
+      tail: z
+        .number()
+        .int()
+        .min(1, "give at least 1")
+        .max(5000, "give at most 5000")
+        .default(50)
+        .describe("the newest, this many"),
+    }),
     output: z.array(PrivLogEntry),
     errors: [],
     command: {

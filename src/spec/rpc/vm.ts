@@ -306,7 +306,13 @@ export const vmMethods = {
     input: z.object({
       vm,
       follow: z.boolean().default(false).describe("go on printing as it comes"),
-      tail: z.number().int().min(0).max(1_000_000).optional().describe("only the last lines, this many"),
+      tail: z
+        .number()
+        .int()
+        .min(0, "give 0 or more lines")
+        .max(1_000_000, "give at most 1000000 lines")
+        .optional()
+        .describe("only the last lines, this many"),
       since: z
         .string()
         .regex(/^\d+(\.\d+)?(ms|s|m|h)$/, "write a duration with its unit, for example 10m")
