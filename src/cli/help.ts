@@ -65,9 +65,11 @@ const topics: Readonly<Record<string, { render: () => string; data: unknown }>> 
 };
 
 /** `banger help vm create` is `banger vm create --help`; a topic is printed; nothing at all is the overview. */
-export const runHelp = async (session: Session, { rest, isJson }: Invocation): Promise<number> => {
+export const runHelp = async (session: Session, { rest, isJson: isJsonFirst }: Invocation): Promise<number> => {
   const { terminal } = session;
-  const [word] = rest;
+  const words = rest.filter((one) => one !== "--json");
+  const isJson = isJsonFirst || words.length < rest.length;
+  const [word] = words;
   if (word === undefined) {
     if (isJson) printJson(session, commands);
     else terminal.out(renderOverview());
@@ -79,9 +81,16 @@ export const runHelp = async (session: Session, { rest, isJson }: Invocation): P
     else terminal.out(topic.render());
     return EXIT.ok;
   }
-  if (rest.some((one) => one.startsWith("-"))) {
-    throw fail("input.invalid", { issues: [{ path: "", message: "help is asked for with words alone" }] });
+  if (words.some((one) => one.startsWith("-"))) {
+    const found = fail("input.invalid", { issues: [{ path: "", message: "help is asked for with words alone" }] });
+    throw Object.defineProperty(found, "fix", { value: "banger help vm create" });
+  }
+  const isMeant = (path: readonly string[]) => words.every((one, index) => path[index] === one);
+  const meant = commands.filter(({ path, aliases }) => [path, ...aliases].some(isMeant));
+  if (isJson && meant.length > 0) {
+    printJson(session, meant);
+    return EXIT.ok;
   }
   const { runCli } = await import("./run-cli.ts");
-  return runCli(session, [...rest, "--help"]);
+  return runCli(session, [...words, "--help"]);
 };

@@ -51,7 +51,7 @@ const dispatch = async (session: Session, invocation: Invocation): Promise<numbe
 const parse = async (
   build: (port: ParserPort) => Application<CommandContext>,
   words: readonly string[],
-  given: { session: Session; explain: (text: string) => string },
+  given: { session: Session; explain: () => string },
 ): Promise<Outcome & { fault: LineFault | null }> => {
   let fault: LineFault | null = null;
   let failure: unknown = null;
@@ -71,7 +71,7 @@ const parse = async (
     },
   });
   // What the parser itself would say of a failure is said by us, in one place and one form.
-  const out = (text: string) => session.terminal.out(explain(text));
+  const out = () => session.terminal.out(explain());
   const context = { process: { stdout: { write: out }, stderr: { write: () => {} }, exitCode: 0 } };
   await run(app, words, context);
   if (context.process.exitCode !== 0 && !fault && !failure) {
@@ -96,7 +96,9 @@ const runResolved = async (session: Session, resolved: Resolved): Promise<number
 
 /** A line that names no command: a group, whose help is shown, or a word that was perhaps mistyped. */
 const runUnresolved = async (session: Session, words: readonly string[]): Promise<number> => {
-  const explain = (text: string) => text;
+  const { renderGroup, renderOverview } = await import("./help.ts");
+  const [group = ""] = words;
+  const explain = () => (group in groups ? renderGroup(group) : renderOverview());
   const outcome = await parse((port) => buildWholeApp(commands, port), words, { session, explain });
   const failure = outcome.fault ? faultError(withGroup(outcome.fault, words), null) : outcome.failure;
   if (failure === null) return outcome.exitCode;
@@ -135,13 +137,15 @@ const proposeSwitchedOff = (words: readonly string[]): { completion: string; bri
     .filter(({ completion }) => completion.startsWith(partial));
 };
 
+const isVersionFlag = (word: string): boolean => word === "--version" || word === "-V";
+
 /** The hidden first word that completion scripts use. */
 export const COMPLETE_WORD = "__complete";
 
 export const runCli = async (session: Session, argv: readonly string[]): Promise<number> => {
   try {
     if (argv[0] === COMPLETE_WORD) return await runCompletion(session, argv.slice(1));
-    const words = hoistGlobalFlags(argv);
+    const words = hoistGlobalFlags(argv).map((word, index) => (index === 0 && isVersionFlag(word) ? "version" : word));
     const [first] = words;
     if (first === undefined) {
       const { canRunTui, runTui } = await import("./run-tui.ts");
@@ -152,7 +156,7 @@ export const runCli = async (session: Session, argv: readonly string[]): Promise
       session.terminal.out(renderOverview());
       return EXIT.ok;
     }
-    const isGroupAlone = first in groups && (words[1] === undefined || /^(-h|--help|--json)$/.test(words[1]));
+    const isGroupAlone = first in groups && (words[1] === undefined || /^(-h|--help|--json|help)$/.test(words[1]));
     if (isGroupAlone) {
       const { renderGroup } = await import("./help.ts");
       session.terminal.out(renderGroup(first));

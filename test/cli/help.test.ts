@@ -49,6 +49,15 @@ describe("help", () => {
     }
   });
 
+  test("is ours wherever it is asked for, and JSON on request", async () => {
+    const group = (await runLine(null, ["vm"])).out;
+    expect((await runLine(null, ["vm", "help"])).out).toBe(group);
+    expect((await runLine(null, ["--", "ls"])).out).toBe((await runLine(null, [])).out);
+    const named = JSON.parse((await runLine(null, ["help", "vm", "create", "--json"])).out);
+    expect(named).toMatchObject([{ name: "vm.create" }]);
+    expect((await runLine(null, ["--version", "extra"])).err).toContain("banger help version");
+  });
+
   test("of what does not exist is exit code 2", async () => {
     expect(await runLine(null, ["help", "nonsense"])).toMatchObject({ exitCode: 2, out: "" });
   });
