@@ -1,4 +1,5 @@
 // The images of an instance: found by name, listed with their real size, deleted when nobody uses them.
+import { existsSync } from "node:fs";
 import { chooseKernel } from "../core/choose-kernel.ts";
 import { nearest } from "../core/resolve-vm.ts";
 import type { FilePort, Host } from "../host/host.ts";
@@ -125,10 +126,12 @@ export const createImageService = (context: ImageContext): ImageService & { anyK
 
   return {
     resolve,
-    anyKernel: () => {
-      const newest = store.kernels.all().at(-1);
-      return newest ? `${newest.dir}/vmlinux` : null;
-    },
+    // One that is gone would prove nothing but that, and what it proves is remembered until the host boots again.
+    anyKernel: () =>
+      store.kernels
+        .all()
+        .map(({ dir }) => `${dir}/vmlinux`)
+        .findLast((path) => existsSync(path)) ?? null,
     rootOf: async (image) => {
       const path = rootPathOf(image);
       const sizeMiB = await host.files.sizeMiB(path);

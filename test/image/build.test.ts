@@ -1,6 +1,6 @@
 // Images made on the modelled host, by small scripts in place of those in images/ or of a file system: what is kept, and what is left of a build that is cancelled in its last moment.
 import { afterEach, expect, test } from "bun:test";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createImageService } from "../../src/image/images.ts";
 import { openStore, type Store } from "../../src/store/store.ts";
 import { IMAGE_ID, makeWorld } from "../crash/harness.ts";
@@ -36,7 +36,7 @@ const begin = () => {
   const images = createImageService({
     ...{ store, host, paths: world.paths, version: "0.1.0" },
     native: { imageScripts: parts, guestHelpers: parts } as never,
-    ...{ now: () => new Date(0), clock: () => performance.now() },
+    ...{ now: () => new Date(1000), clock: () => performance.now() },
     randomHex: (digits) => String(++ids).padStart(digits, "0"),
   });
   const abort = new AbortController();
@@ -89,4 +89,16 @@ test("a file system that has the helper is registered, and one without is not", 
   expect(made).toMatchObject({ name: "mine", origin: "registered", sizeMiB: 16, helperVersion: "0.1.0" });
   expect(readdirSync(`${world.paths.imagesDir}/${made.id}`)).toEqual(["rootfs.ext4"]);
   expect(store.journal.open()).toEqual([]);
+});
+
+test("KVM is proved by the newest kernel that is there, and by none where all are gone", async () => {
+  const { store, images, build } = begin();
+  const [older] = store.kernels.all();
+  await build(true);
+  const newer = store.kernels.all().at(-1);
+  for (const kernel of [newer, older]) {
+    expect(images.anyKernel()).toBe(`${kernel?.dir}/vmlinux`);
+    rmSync(`${kernel?.dir}/vmlinux`);
+  }
+  expect(images.anyKernel()).toBe(null);
 });
