@@ -218,6 +218,20 @@ describe("a VM ends in the moment in which its start is done", () => {
     });
 });
 
+test("a VM that can be neither started nor deleted again keeps its record, and its maker hears why it did not start", async () => {
+  const { world, daemon } = await begin();
+  world.behave({ launch: "exits-early" });
+  daemon.hooks.onUndone = (step) => {
+    if (step === "disk.clone") throw new Error("made to fail in the undo");
+  };
+  expect(await settled(operations.create.act(daemon))).toMatchObject({ code: "vmm.exited_early" });
+  const vm = await daemon.vm["vm.show"](ref, daemon.call());
+  expect(vm).toMatchObject({ state: "error", lastError: { message: expect.stringContaining("disk.clone") } });
+  daemon.hooks.onUndone = () => {};
+  await daemon.vm["vm.delete"]({ ...ref, force: true }, daemon.call());
+  expect(world.leftovers()).toEqual([]);
+});
+
 describe("the host goes down under a running VM", () => {
   test("after its reboot the VM is stopped, says so, and starts again", async () => {
     const { world, daemon } = await begin();

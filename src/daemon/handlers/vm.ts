@@ -2,7 +2,7 @@
 import { parseDurationMs } from "../../core/duration.ts";
 import { planVmPaths } from "../../core/paths.ts";
 import { resolveVm } from "../../core/resolve-vm.ts";
-import { fail } from "../../spec/errors.ts";
+import { describeUnknown, fail } from "../../spec/errors.ts";
 import type { Call, Handlers, ParsedInput } from "../../spec/rpc/contract.ts";
 import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
@@ -97,8 +97,14 @@ export const vmHandlers = (context: Context): VmHandlers => {
         try {
           return await viewOf(context, await start(made, call, { wait: input.wait, timeout: input.timeout }));
         } catch (error) {
-          // What could not be started was never acknowledged: the same command can be typed again.
-          await deleteVm(context, made.id, { requestedBy: call.requestedBy, emit: call.emit });
+          // What could not be started was never acknowledged: the same command can be typed again. The cause is what its maker must hear
+          // of; what could not be deleted keeps its record, with a failure of its own.
+          await deleteVm(context, made.id, { requestedBy: call.requestedBy, emit: call.emit }).catch((second) =>
+            context.log.warn("a VM that could not be started was not deleted", {
+              vm: made.spec.name,
+              detail: describeUnknown(second),
+            }),
+          );
           throw error;
         }
       });
