@@ -1,6 +1,7 @@
 // Puts the two networks of the instance together: the host's own by the privileged helper, and the namespaces' by the same helper inside.
 import { closedToGuests } from "../core/net-routes.ts";
 import { decideNetworkWay } from "../core/network-way.ts";
+import { whenAsked } from "../engine/when-asked.ts";
 import { createHolder, type Holder } from "../host/holder.ts";
 import type { Host } from "../host/host.ts";
 import { findOwnHelper, findRootLaunch } from "../host/linux.ts";
@@ -46,11 +47,15 @@ export const openNetworks = (options: {
       .filter(({ state, spec }) => state !== "stopped" && state !== "creating" && spec.networks[0]?.mode === mode);
   let dismiss = async () => {};
 
-  const follow = async (): Promise<void> => {
-    await Bun.sleep(SETTLE_MS);
-    if (holder.state() !== null) await networks.namespace.renew(REQUESTED_BY);
-  };
-  let following: Promise<void> | null = null;
+  const followAddresses = whenAsked({
+    settleMs: SETTLE_MS,
+    work: async () => {
+      if (holder.state() === null) return;
+      await networks.namespace
+        .renew(REQUESTED_BY)
+        .catch((error) => log.warn("the host's addresses could not be followed", { detail: describeUnknown(error) }));
+    },
+  });
 
   const holder = createHolder({
     executable: native.holder,
@@ -58,13 +63,7 @@ export const openNetworks = (options: {
     log: paths.wayOutLog,
     findPasta,
     members: () => isUp("namespace").flatMap(({ runtime }) => runtime.process ?? []),
-    onAddresses: () => {
-      following ??= follow()
-        .catch((error) => log.warn("the host's addresses could not be followed", { detail: describeUnknown(error) }))
-        .finally(() => {
-          following = null;
-        });
-    },
+    onAddresses: followAddresses,
     onMended: (failure) =>
       failure === null
         ? log.warn("the holder of the namespaces was lost, and another one took them over")
