@@ -97,8 +97,11 @@ const char *relay_open(struct stream *stream, relay_work *work, const uint8_t *f
     return "no more descriptors";
   }
   fcntl(out[1], F_SETPIPE_SZ, PIPE_SIZE / 4); /* only for speed */
-  bool ok = fcntl(in[1], F_SETPIPE_SZ, PIPE_SIZE) >= PIPE_SIZE;
-  pid_t pid = ok ? fork() : -1;
+  if (fcntl(in[1], F_SETPIPE_SZ, PIPE_SIZE) < PIPE_SIZE) {
+    close(in[0]), close(in[1]), close(out[0]), close(out[1]);
+    return "no room in pipes"; /* only of whoever is not root: the kernel bounds what all pipes of a user hold */
+  }
+  pid_t pid = fork();
   if (pid == 0) {
     become_plain(in[0], out[1]);
     work(fields, length);

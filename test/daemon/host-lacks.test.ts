@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { mkdirSync, truncateSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { Output } from "../../src/spec/rpc/contract.ts";
-import { asRoot, type Instance, type InstanceOptions, isRoot, openTestInstance } from "../vm/fixture.ts";
+import { asRoot, hasRoot, type Instance, type InstanceOptions, isRoot, openTestInstance } from "../vm/fixture.ts";
 import { addSmallImage, codeOf } from "./small-image.ts";
 
 const open: Instance[] = [];
@@ -34,8 +34,7 @@ const startInside = async (banger: Instance, script: string): Promise<void> => {
   if (!started.success) throw new Error(`a daemon in a namespace of its own: ${started.stderr}`);
 };
 
-const canMount = isRoot || Bun.spawnSync(["sudo", "-n", "true"], { stderr: "ignore" }).success;
-const inNamespaces = canMount ? describe : describe.skip;
+const inNamespaces = hasRoot ? describe : describe.skip;
 const create = (banger: Instance, ...flags: string[]) =>
   banger.run(["vm", "create", "web", "--no-start", "--disk", "1G", "--json", ...flags]);
 
@@ -113,7 +112,7 @@ test("a name server's port that is taken is told, and another one is used", asyn
   }
 }, 60_000);
 
-inNamespaces(`in a mount namespace${canMount ? "" : " (mounting needs root, and sudo asks for a password)"}`, () => {
+inNamespaces(`in a mount namespace${hasRoot ? "" : " (mounting needs root, and this user has no sudo)"}`, () => {
   test("a full disk is told before the copy, and nothing of it is left", async () => {
     const banger = await openOne();
     addSmallImage(banger);
