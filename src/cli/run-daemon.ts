@@ -34,7 +34,7 @@ const CHUNK_BYTES = 256 * 1024;
 const POLL_MS = 200;
 
 /** Reads what a log has from `offset` on, in pieces; answers where it ended. A log that became shorter was started anew. */
-const readFrom = (path: string, offset: number, onText: (text: string) => void): number => {
+const readFrom = (path: string, offset: number, onBytes: (bytes: Uint8Array) => void): number => {
   let fd: number;
   try {
     fd = openSync(path, "r");
@@ -47,7 +47,7 @@ const readFrom = (path: string, offset: number, onText: (text: string) => void):
     for (;;) {
       const length = readSync(fd, bytes, 0, bytes.length, at);
       if (length === 0) return at;
-      onText(bytes.toString("utf8", 0, length));
+      onBytes(bytes.subarray(0, length));
       at += length;
     }
   } finally {
@@ -105,9 +105,12 @@ export const runDaemonLogs = async (session: Session, { input, isJson }: Invocat
     const shown = lines.filter((line) => line !== "").map(isJson ? renderJsonLine : renderLogLine);
     terminal.out(shown.map((line) => `${line}\n`).join(""));
   };
+  // A piece may end within a letter.
+  const decoder = new TextDecoder();
+  const decode = (bytes: Uint8Array) => decoder.decode(bytes, { stream: true });
   let text = "";
-  let offset = readFrom(path, 0, (part) => {
-    text += part;
+  let offset = readFrom(path, 0, (bytes) => {
+    text += decode(bytes);
   });
   if (text === "" && inodeOf(path) === null) terminal.err(`There is no log yet: ${path}\n`);
   print(typeof input.tail === "number" ? lastLines(text, input.tail) : text);
@@ -117,9 +120,13 @@ export const runDaemonLogs = async (session: Session, { input, isJson }: Invocat
   while (!interrupt.isInterrupted()) {
     await Bun.sleep(POLL_MS);
     const now = inodeOf(path);
-    if (now !== inode) offset = 0;
+    if (now !== inode) {
+      // Moved aside by the daemon, with what it wrote there since the last look.
+      if (inodeOf(`${path}.1`) === inode) readFrom(`${path}.1`, offset, (bytes) => print(decode(bytes)));
+      offset = 0;
+    }
     inode = now;
-    offset = readFrom(path, offset, print);
+    offset = readFrom(path, offset, (bytes) => print(decode(bytes)));
   }
   interrupt.end();
   return EXIT.interrupted;
