@@ -108,8 +108,9 @@ const controlSequence = (text: string): Sequence => {
   const found = /^\x1b\[([0-?]*)([ -/]*)/.exec(text);
   const length = found?.[0].length ?? 2;
   const parameters = found?.[1] ?? "";
-  // Rxvt ends its keys with Shift in a character that is an intermediate elsewhere.
-  if (found?.[2] === "$" && /^\d+$/.test(parameters)) return { length, key: controlKey(parameters, "$") };
+  // Rxvt ends its keys with Shift in a character that is an intermediate elsewhere: what is typed behind it may look like another.
+  if (found?.[2]?.startsWith("$") && /^\d+$/.test(parameters))
+    return { length: `${ESC}[${parameters}$`.length, key: controlKey(parameters, "$") };
   const last = text[length];
   if (last === undefined) return length > SEQUENCE_LONGEST ? { length, key: null } : begun;
   if (!/[@-~]/.test(last)) return { length, key: null };

@@ -49,6 +49,7 @@ const cases: readonly (readonly [what: string, sent: string, names: readonly str
   ["Alt", "\x1bx\x1bä\x1b ", ["alt-x", "alt-ä", "alt-space"]],
   ["Alt-[ alone", "\x1b[", ["alt-["]],
   ["Alt-O alone", "\x1bO", ["alt-O"]],
+  ["Shift with Delete of rxvt, and a blank behind it", "\x1b[3$ \x1b[5$/", ["delete", "space", "pageup", "/"]],
   ["a click and its end", "\x1b[<0;10;5M\x1b[<0;10;5m", ["click"]],
   ["the wheel", "\x1b[<64;1;1M\x1b[<65;1;1M", ["wheel-up", "wheel-down"]],
   ["other buttons, and moving", "\x1b[<2;1;1M\x1b[<35;1;1M", []],
