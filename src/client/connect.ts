@@ -1,6 +1,7 @@
 // The client of the daemon: greets it first, starts it on demand, replaces it when this side is newer, then calls it.
 import { describeUnknown, fail, hasCode } from "../spec/errors.ts";
 import type { Client, Output } from "../spec/rpc/contract.ts";
+import { isAlive, readPidBeside } from "./daemon-pid.ts";
 import { type Build, isNewer } from "./decide-replacement.ts";
 import { RemoteError } from "./remote-error.ts";
 import { type DaemonLaunch, startDaemon } from "./start-daemon.ts";
@@ -35,15 +36,6 @@ const HELLO_TIMEOUT_MS = 10_000;
 const GREETINGS = 5;
 const GREET_AGAIN_MS = 20;
 
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as { code?: string }).code === "EPERM";
-  }
-};
-
 const isProtocolShared = (hello: Hello): boolean =>
   hello.protocol.min <= CLIENT_PROTOCOL.max && hello.protocol.max >= CLIENT_PROTOCOL.min;
 
@@ -61,7 +53,8 @@ export const connect = (connection: Connection): DaemonClient => {
       } catch (error) {
         if (error instanceof NobodyListens) return null;
         if (signal.aborted) {
-          throw fail("daemon.unreachable", { socket, detail: `no answer within ${HELLO_TIMEOUT_MS / 1000} s` }, error);
+          const detail = `no answer within ${HELLO_TIMEOUT_MS / 1000} s`;
+          throw fail("daemon.unreachable", { socket, detail, pid: readPidBeside(socket) }, error);
         }
         if (tries === GREETINGS || !hasCode(error, "daemon.unreachable")) throw error;
         await Bun.sleep(tries * GREET_AGAIN_MS);
@@ -72,7 +65,7 @@ export const connect = (connection: Connection): DaemonClient => {
   const start = (): Promise<Hello> => {
     const { socket, launch } = connection.prepare();
     // A daemon that is going away may still hang up on a greeting; the next try finds it gone.
-    return startDaemon(launch, () => greet(socket).catch(() => null));
+    return startDaemon({ ...launch, socket }, () => greet(socket).catch(() => null));
   };
 
   const peek = async (): Promise<Hello | null> => {

@@ -3,6 +3,7 @@ import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { RESTING_RUNTIME, spawnDetached } from "../host/process.ts";
 import { describeUnknown, EXIT, fail, fixOfMount } from "../spec/errors.ts";
+import { readPidBeside } from "./daemon-pid.ts";
 
 export type DaemonLaunch = {
   argv: readonly string[];
@@ -10,6 +11,8 @@ export type DaemonLaunch = {
   env: Readonly<Record<string, string | undefined>>;
   /** Takes what the daemon prints. */
   logPath: string;
+  /** Where it will listen; its lock is beside it. */
+  socket?: string;
 };
 
 const RETRY_MS = 5;
@@ -75,11 +78,13 @@ export const startDaemon = async <Answer extends { pid: number }>(
   probe: () => Promise<Answer | null>,
 ): Promise<Answer> => {
   const logStart = sizeOf(launch.logPath);
-  const child = spawn(launch);
+  let child = spawn(launch);
   let exitCode: number | null = null;
-  void child.exited.then((code) => {
-    exitCode = code;
-  });
+  const follow = () =>
+    void child.exited.then((code) => {
+      exitCode = code;
+    });
+  follow();
   const deadline = performance.now() + START_TIMEOUT_MS;
   for (;;) {
     const answer = await probe();
@@ -92,6 +97,12 @@ export const startDaemon = async <Answer extends { pid: number }>(
       const said = lastWordsSince(launch.logPath, logStart);
       const detail = said.detail || `it ended with exit code ${exitCode}`;
       throw fail("daemon.start_failed", { ...said, detail, log: launch.logPath });
+    }
+    // The one that held the lock has gone without ever answering us: a daemon whose socket was removed ends by itself.
+    if (exitCode === EXIT.conflict && launch.socket && readPidBeside(launch.socket) === undefined) {
+      exitCode = null;
+      child = spawn(launch);
+      follow();
     }
     if (performance.now() > deadline) {
       const said = lastWordsSince(launch.logPath, logStart).detail;

@@ -1,5 +1,6 @@
 // bangerd: takes the instance's lock, opens what it needs, recovers, serves, and leaves the VMs running when it ends.
 import { randomBytes } from "node:crypto";
+import { statSync } from "node:fs";
 import { openBundle } from "../bundle/bundle.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import { openGuestChannel } from "../guest/channel.ts";
@@ -48,8 +49,8 @@ import { serveStreams } from "./stream-server.ts";
 import { createSubnetKeeper } from "./subnet.ts";
 import { createVmmFinder } from "./vmms.ts";
 
-/** How often it is looked whether the host has slept. */
-const SLEEP_LOOK_MS = 5000;
+/** How often it is looked whether the host has slept, and whether the socket is still where clients look for it. */
+const LOOK_MS = 5000;
 /** How long a stop waits for operations under way. */
 const DRAIN_MS = 60_000;
 const DRAIN_POLL_MS = 20;
@@ -214,9 +215,15 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   bus.publish({ type: "daemon.started", version: options.version, pid: process.pid });
   log.info("bangerd serves", { pid: process.pid, version: options.version, socket: paths.socket });
 
-  const sleepLook = setInterval(() => void context.clocks.look(), SLEEP_LOOK_MS);
+  const isReachable = watchSocket(paths.socket);
+  const look = setInterval(() => {
+    void context.clocks.look();
+    if (isReachable()) return;
+    log.warn("the socket is gone, so that nobody can reach this bangerd any more; another will be started", {});
+    stop.resolve({ isForced: false });
+  }, LOOK_MS);
   const { isForced } = await stop.promise;
-  clearInterval(sleepLook);
+  clearInterval(look);
   stopping.abort();
   streams.stop();
   const until = performance.now() + (isForced ? 0 : DRAIN_MS);
@@ -232,6 +239,19 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   log.info("bangerd has stopped; VMs go on running", { pid: process.pid });
   lock.release();
   return 0;
+};
+
+/** Whether `path` is still the socket that it is now; whatever clears away runtime directories may have taken it. */
+const watchSocket = (path: string): (() => boolean) => {
+  const inodeOf = () => statSync(path, { throwIfNoEntry: false })?.ino;
+  const own = inodeOf();
+  return () => {
+    try {
+      return inodeOf() === own;
+    } catch {
+      return true;
+    }
+  };
 };
 
 /** How operations that need root would be run just now, in words. */

@@ -457,9 +457,13 @@ export const errors = {
   }),
 
   // daemon, configuration, records
-  "daemon.unreachable": entry<{ socket: string; detail: string }>({
+  "daemon.unreachable": entry<{ socket: string; detail: string; pid?: number | undefined }>({
     message: ({ socket, detail }) => `bangerd does not answer on ${socket}: ${detail}`,
-    fix: () => "banger daemon restart",
+    // One that hangs does not hear that it should restart either.
+    fix: ({ pid }) =>
+      pid === undefined
+        ? "banger daemon restart"
+        : `kill -KILL ${pid}   # bangerd; VMs go on running, and the next command starts another`,
     exit: EXIT.daemon,
   }),
   "daemon.not_running": entry<{ socket: string }>({

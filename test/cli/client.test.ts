@@ -1,6 +1,6 @@
 // The client against a real socket: whatever a daemon does, the user gets an answer or a coded error, never silence.
 import { afterEach, describe, expect, test } from "bun:test";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { CLIENT_PROTOCOL, connect } from "../../src/client/connect.ts";
@@ -281,6 +281,21 @@ test("a daemon that lost the race to start is ended, lest it take the winner's p
   expect(answer).toBe(winner);
   const loser = Number(readFileSync(pidFile, "utf8"));
   while (existsSync(`/proc/${loser}`)) await Bun.sleep(5);
+}, 30_000);
+
+test("a daemon that hangs is told with the process to end, since it does not hear of a restart", async () => {
+  const { promise: ended, resolve: end } = Promise.withResolvers<typeof hello>();
+  const daemon = daemonWith({ "system.hello": () => ended });
+  // Whoever holds the lock has written itself there; here that is this test.
+  writeFileSync(daemon.socket.replace(/\.sock$/, ".lock"), `${process.pid}\n`);
+  const failure = await clientOf(daemon.socket)
+    .call("vm.list", {})
+    .catch((error: unknown) => error);
+  expect(failure).toMatchObject({
+    code: "daemon.unreachable",
+    fix: expect.stringMatching(`^kill -KILL ${process.pid} `),
+  });
+  end(hello);
 }, 30_000);
 
 test("a daemon may be silent for longer than the runtime would wait by itself", async () => {

@@ -108,6 +108,18 @@ test.skipIf(mountObstacle !== null)(
   120_000,
 );
 
+test("a daemon whose socket was removed makes room for another, and the command that finds it so only waits", async () => {
+  const { dir, env } = newPlace();
+  await banger(env, "list");
+  const first = await pidOf(env);
+  const { socket } = JSON.parse((await banger(env, "daemon", "status", "--json")).out);
+  rmSync(socket);
+  expect(await banger(env, "list", "--json")).toEqual({ exitCode: 0, out: "[]\n", err: "" });
+  expect(await pidOf(env)).not.toBe(first);
+  expect(existsSync(`/proc/${first}`)).toBe(false);
+  expect(readFileSync(join(dir, ".local/state/banger/log/bangerd.log"), "utf8")).toContain("the socket is gone");
+}, 60_000);
+
 test("daemon logs prints them when no daemon runs, and starts none", async () => {
   const { env } = newPlace();
   await banger(env, "list");
