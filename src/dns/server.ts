@@ -77,6 +77,7 @@ type Pair = {
 };
 
 const nothing: Pair = { port: 0, udp: null, tcp: null, udpError: null, tcpError: null };
+const lacking = (code: string): Pair => ({ ...nothing, udpError: code, tcpError: code });
 const errnoOf = (error: unknown): string => (error as { code?: string }).code ?? String(error);
 /** Two random ports in a row that are free for UDP and taken for TCP are rare; eight do not happen. */
 const ANY_PORT_TRIES = 8;
@@ -159,7 +160,7 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   const takeBound = async (bind: NonNullable<DnsServerOptions["listen"]["bind"]>, have: Pair): Promise<Pair> => {
     if (have.udp && have.tcp) return have;
     const given = await bind();
-    if (!given) return { ...nothing, udpError: "EADDRNOTAVAIL", tcpError: "EADDRNOTAVAIL" };
+    if (!given) return lacking("EADDRNOTAVAIL");
     const { port, udp, tcp } = given;
     return { port, udp: await bindUdp(port, udp), tcp: bindTcp(port, tcp), udpError: null, tcpError: null };
   };
@@ -201,7 +202,8 @@ export const openDnsServer = async (options: DnsServerOptions): Promise<DnsServe
   };
 
   const attempt = async (): Promise<Pair> => {
-    if (options.listen.bind) return takeBound(options.listen.bind, pair);
+    // What makes sockets elsewhere may be missing for a while, as an address may.
+    if (options.listen.bind) return takeBound(options.listen.bind, pair).catch((error) => lacking(errnoOf(error)));
     const hasAny = pair.udp !== null || pair.tcp !== null;
     if (hasAny && pair.port !== homePort) {
       const home = await bindPair(homePort);

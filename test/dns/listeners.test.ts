@@ -273,3 +273,24 @@ describe("a TCP client", () => {
     socket.terminate();
   });
 });
+
+test("sockets that cannot be made elsewhere are told as lacking, and tried again: that is no failure of the server", async () => {
+  let tries = 0;
+  const server = await serve({
+    listen: {
+      host: "127.0.0.1",
+      port: 0,
+      bind: async () => {
+        tries += 1;
+        if (tries === 1) throw Object.assign(new Error("no such program"), { code: "ENOENT" });
+        return null;
+      },
+    },
+    zone: () => zoneOf(),
+    retryMs: 60_000,
+  });
+  expect(server).toMatchObject({ port: 0, udpError: "ENOENT", tcpError: "ENOENT" });
+  await server.retry();
+  expect(server).toMatchObject({ port: 0, udpError: "EADDRNOTAVAIL", tcpError: "EADDRNOTAVAIL" });
+  await server.close();
+});
