@@ -29,7 +29,19 @@ export const thisHost: SetupPlace = {
   },
 };
 
+/** For looking alone: a file that cannot be read tells nothing. */
 const readOrNull = (path: string): Promise<string | null> => readFile(path, "utf8").catch(() => null);
+
+/** Null only where there is no such file: what could not be read must not be taken for that, since undoing would remove it. Errors: host.file_failed. */
+const readIfThere = async (path: string): Promise<string | null> => {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "ENOENT" || code === "ENOTDIR") return null;
+    throw fail("host.file_failed", { path, operation: "read", detail: describeUnknown(error) }, error);
+  }
+};
 const exists = (path: string): Promise<boolean> =>
   stat(path).then(
     () => true,
@@ -78,8 +90,9 @@ export const readResolverFacts = async (root = "/"): Promise<ResolverFacts> => {
   };
 };
 
+/** Errors: host.file_failed. */
 export const readDnsJournal = async (root = "/"): Promise<DnsJournal | null> => {
-  const text = await readOrNull(join(root, DNS_JOURNAL));
+  const text = await readIfThere(join(root, DNS_JOURNAL));
   return text === null ? null : parseDnsJournal(text);
 };
 
@@ -164,7 +177,7 @@ export const runDnsSetup = async (setup: DnsSetup, place: SetupPlace = thisHost)
   const before: Record<string, string | null> = {};
   const madeDirs = new Set<string>();
   for (const { path } of setup.files) {
-    before[path] = await readOrNull(join(root, path));
+    before[path] = await readIfThere(join(root, path));
     for (const directory of await missingDirs(root, path)) madeDirs.add(directory);
   }
   const journal: DnsJournal = { version: 1, state: "setting-up", setup, before, madeDirs: [...madeDirs] };
@@ -187,7 +200,7 @@ export const runDnsSetup = async (setup: DnsSetup, place: SetupPlace = thisHost)
 /** Takes back what the journal names; false when there was nothing. Can be repeated after any cut. Errors: dns.changed_by_hand. */
 export const undoDnsSetup = async (place: SetupPlace = thisHost): Promise<boolean> => {
   const { root } = place;
-  const text = await readOrNull(join(root, DNS_JOURNAL));
+  const text = await readIfThere(join(root, DNS_JOURNAL));
   if (text === null) return false;
   const journal = parseDnsJournal(text);
   if (!journal) throw fail("dns.cut_short", { detail: `${DNS_JOURNAL} cannot be read` });
@@ -200,7 +213,7 @@ export const undoDnsSetup = async (place: SetupPlace = thisHost): Promise<boolea
   });
   const changed: string[] = [];
   for (const { path, content } of setup.files) {
-    const now = await readOrNull(join(root, path));
+    const now = await readIfThere(join(root, path));
     const earlier = before[path] ?? null;
     if (now === earlier) continue;
     if (now !== null && now !== content) changed.push(path);

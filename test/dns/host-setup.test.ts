@@ -1,6 +1,15 @@
 // `banger dns setup` under a directory that plays the root: what it writes for each resolver, what a cut leaves, what undo takes back.
 import { afterEach, describe, expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import {
   DNS_JOURNAL,
@@ -159,6 +168,24 @@ test("a journal that nobody can read is no setup, and is told", async () => {
   writeFileSync(join(root, DNS_JOURNAL), "{");
   expect(await readDnsJournal(root)).toBe(null);
   expect(await codeOf(undoDnsSetup(place(root)))).toBe("dns.cut_short");
+});
+
+test("a file that is there and cannot be read is not taken for one that is missing: nothing is changed", async () => {
+  const at = place(makeRoot());
+  const path = join(at.root, setupOf("dnsmasq").files[0]?.path ?? "");
+  mkdirSync(dirname(path), { recursive: true });
+  symlinkSync("loop.conf", join(dirname(path), "loop.conf"));
+  symlinkSync("loop.conf", path);
+  expect(await codeOf(runDnsSetup(setupOf("dnsmasq"), at))).toBe("host.file_failed");
+  expect(readlinkSync(path)).toBe("loop.conf");
+  expect([at.ran, await readDnsJournal(at.root)]).toEqual([[], null]);
+});
+
+test("a journal that is there and cannot be read is never written over", async () => {
+  const at = place(makeRoot());
+  mkdirSync(join(at.root, DNS_JOURNAL), { recursive: true });
+  expect(await codeOf(undoDnsSetup(at))).toBe("host.file_failed");
+  expect(await codeOf(runDnsSetup(setupOf("dnsmasq"), at))).toBe("host.file_failed");
 });
 
 const facts: ResolverFacts = {
