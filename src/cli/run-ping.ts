@@ -27,13 +27,29 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
     else signal.addEventListener("abort", end, { once: true });
   });
 
-export const summarizePings = (asked: number, roundTrips: readonly number[]): string => {
-  const answered = roundTrips.length;
+/** What is kept of all answers: it may watch for weeks. */
+type RoundTrips = {
+  readonly answered: number;
+  readonly leastMs: number;
+  readonly mostMs: number;
+  readonly totalMs: number;
+};
+
+const spellRoundTrip = (ms: number): string => (ms < 10 ? `${ms.toFixed(1)} ms` : formatMs(ms));
+
+export const noRoundTrips: RoundTrips = { answered: 0, leastMs: Number.POSITIVE_INFINITY, mostMs: 0, totalMs: 0 };
+
+export const addRoundTrip = ({ answered, leastMs, mostMs, totalMs }: RoundTrips, ms: number): RoundTrips => ({
+  answered: answered + 1,
+  leastMs: Math.min(leastMs, ms),
+  mostMs: Math.max(mostMs, ms),
+  totalMs: totalMs + ms,
+});
+
+export const summarizePings = (asked: number, { answered, leastMs, mostMs, totalMs }: RoundTrips): string => {
   if (answered === 0) return `asked ${asked} times, never answered`;
-  const total = roundTrips.reduce((sum, ms) => sum + ms, 0);
-  const [least, most] = [Math.min(...roundTrips), Math.max(...roundTrips)];
-  const spell = (ms: number) => (ms < 10 ? `${ms.toFixed(1)} ms` : formatMs(ms));
-  return `asked ${asked} times, answered ${answered}: least ${spell(least)}, mean ${spell(total / answered)}, most ${spell(most)}`;
+  const [least, mean, most] = [leastMs, totalMs / answered, mostMs].map(spellRoundTrip);
+  return `asked ${asked} times, answered ${answered}: least ${least}, mean ${mean}, most ${most}`;
 };
 
 export const runPingWatch = async (session: Session, invocation: Invocation): Promise<number> => {
@@ -43,12 +59,12 @@ export const runPingWatch = async (session: Session, invocation: Invocation): Pr
   const onSignal = (): void => stop.abort();
   for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, onSignal);
   const view = await loadView("vm.ping");
-  const roundTrips: number[] = [];
+  let roundTrips = noRoundTrips;
   let asked = 0;
   let last: unknown = null;
 
   const tell = (pong: Pong): void => {
-    roundTrips.push(pong.roundTripMs);
+    roundTrips = addRoundTrip(roundTrips, pong.roundTripMs);
     last = null;
     if (isJson) terminal.out(`${JSON.stringify(pong)}\n`);
     else terminal.out(String(view(pong, viewContext(session, invocation))));

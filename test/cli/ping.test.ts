@@ -1,6 +1,6 @@
 // `vm ping --watch`: a line for each answer and for each silence, until Ctrl-C, and a summary.
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { summarizePings } from "../../src/cli/run-ping.ts";
+import { addRoundTrip, noRoundTrips, summarizePings } from "../../src/cli/run-ping.ts";
 import { fail } from "../../src/spec/errors.ts";
 import { type FakeDaemon, startFakeDaemon } from "./fake-daemon.ts";
 import { runLine } from "./in-process.ts";
@@ -39,6 +39,16 @@ test("a VM that is not there ends it at once", async () => {
 });
 
 test("a summary of nothing but silence says so", () => {
-  expect(summarizePings(3, [])).toBe("asked 3 times, never answered");
-  expect(summarizePings(3, [2, 40])).toBe("asked 3 times, answered 2: least 2.0 ms, mean 21 ms, most 40 ms");
+  expect(summarizePings(3, noRoundTrips)).toBe("asked 3 times, never answered");
+  expect(summarizePings(3, [2, 40].reduce(addRoundTrip, noRoundTrips))).toBe(
+    "asked 3 times, answered 2: least 2.0 ms, mean 21 ms, most 40 ms",
+  );
+});
+
+test("weeks of answers are summed up too", () => {
+  let roundTrips = noRoundTrips;
+  for (let second = 0; second < 1_500_000; second += 1) roundTrips = addRoundTrip(roundTrips, 1 + (second % 3));
+  expect(summarizePings(1_500_000, roundTrips)).toBe(
+    "asked 1500000 times, answered 1500000: least 1.0 ms, mean 2.0 ms, most 3.0 ms",
+  );
 });
