@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { open } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { isReflinkLacking } from "../../src/host/disk-clone.ts";
 import { createFiles } from "../../src/host/files.ts";
 import { BangerError } from "../../src/spec/errors.ts";
 import { findLabObstacle } from "./net-lab.ts";
@@ -196,6 +197,20 @@ describe("disks", () => {
       "operation.cancelled",
     );
     expect(readdirSync(root)).toEqual(["image"]);
+  });
+
+  test("sharing blocks is given up for good where the file system cannot, not for what passes", () => {
+    const said = (reason: string) => `/bin/cp: failed to clone '/d/disk.part' from '/d/image': ${reason}\n`;
+    const lasting = ["Operation not supported", "Inappropriate ioctl for device", "Invalid cross-device link"];
+    const passing = ["No space left on device", "Disk quota exceeded", "Input/output error", "Text file busy"];
+    expect(lasting.map(said).map(isReflinkLacking)).toEqual([true, true, true]);
+    expect(passing.map(said).map(isReflinkLacking)).toEqual([false, false, false, false]);
+    const { root } = newDir();
+    writeFileSync(`${root}/image`, "a");
+    const env = { PATH: "/bin", LC_ALL: "C" };
+    const here = Bun.spawnSync(["/bin/cp", "--reflink=always", "--", `${root}/image`, `${root}/disk`], { env });
+    expect(here.success || isReflinkLacking(here.stderr.toString())).toBe(true);
+    expect(isReflinkLacking("/bin/cp: cannot open '/d/image' for reading: Permission denied\n")).toBe(false);
   });
 
   test("a disk grows and never shrinks", async () => {
