@@ -2,10 +2,10 @@
 import type { z } from "zod";
 import { planVmPaths } from "../core/paths.ts";
 import type { NetInventory } from "../spec/host-op.ts";
-import { StartPlan } from "../spec/plan.ts";
 import type { AuditFinding } from "../spec/rpc/system.ts";
 import { NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
+import { placesOf } from "./stored-plan.ts";
 
 type Finding = z.infer<typeof AuditFinding>;
 
@@ -29,10 +29,7 @@ const auditNetwork = async (
   records: readonly VmRecord[],
   requestedBy: string,
 ): Promise<Finding[]> => {
-  const places = records
-    .filter(isUp)
-    .flatMap(({ id }) => context.store.journal.standing(id, "vm.start") ?? [])
-    .map(({ plan }) => StartPlan.parse(plan).network);
+  const places = records.filter(isUp).flatMap(({ id }) => placesOf(context.store.journal.standing(id, "vm.start")));
   // An instance that never had a network cannot have left one, and asking would need privilege.
   if (context.subnet.known() === null) return [];
   const found = await context.network.lists(requestedBy);

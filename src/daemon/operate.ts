@@ -3,7 +3,7 @@ import { isSimulatedCrash, runSteps, type StepObserver, undoSteps } from "../eng
 import type { HostFacts } from "../host/host.ts";
 import { fail, isBangerError, reportOf } from "../spec/errors.ts";
 import type { ProgressEvent, StepEvent } from "../spec/events.ts";
-import { CreatePlan, StartPlan } from "../spec/plan.ts";
+import type { CreatePlan, StartPlan } from "../spec/plan.ts";
 import type { Operation } from "../spec/records.ts";
 import type { EndCause, VmRecord, VmState } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
@@ -12,6 +12,7 @@ import { gatherStart } from "./gather-start.ts";
 import type { Rung } from "./ladder.ts";
 import { once } from "./once.ts";
 import { startSteps } from "./start.ts";
+import { readCreatePlan, readStartPlan } from "./stored-plan.ts";
 
 export type Emit = (event: ProgressEvent) => void;
 
@@ -127,13 +128,21 @@ const settle = (context: Context, failed: { id: string; operation: number; error
 
 export type StopRequest = Caller & { from: Rung; cause: EndCause };
 
+type StandingStart = { operation: Operation; plan: StartPlan };
+
+/** Looked up before any state is changed: a plan that cannot be read refuses the whole. Errors: store.newer_document, store.corrupt. */
+const standingStart = (context: Context, id: string): StandingStart | null => {
+  const operation = context.store.journal.standing(id, "vm.start");
+  return operation && { operation, plan: readStartPlan(context, operation) };
+};
+
 /** Undoes the standing start of a VM and leaves it stopped; the caller holds its lock. */
 export const stopVm = async (context: Context, id: string, request: StopRequest): Promise<VmRecord> => {
   const { store } = context;
   const record = recordOf(context, id);
-  const operation = store.journal.standing(id, "vm.start");
+  const start = standingStart(context, id);
   if (record.state !== "stopping" && record.state !== "stopped") setState(context, id, "stopping");
-  if (operation) await undoStart(context, record, operation, request);
+  if (start) await undoStart(context, record, start, request);
   store.vms.updateRuntime(id, {
     process: null,
     startedAt: null,
@@ -146,11 +155,10 @@ export const stopVm = async (context: Context, id: string, request: StopRequest)
 const undoStart = async (
   context: Context,
   record: VmRecord,
-  operation: Operation,
+  { operation, plan }: StandingStart,
   request: StopRequest,
 ): Promise<void> => {
   const { store, clock } = context;
-  const plan = StartPlan.parse(operation.plan);
   const driver = context.drivers[record.spec.vmm];
   const steps = startSteps(context, plan, {
     driver,
@@ -255,17 +263,18 @@ export const createVm = async (
 export const deleteVm = async (context: Context, id: string, caller: Caller): Promise<void> => {
   const { store, clock } = context;
   const record = recordOf(context, id);
-  const start = store.journal.standing(id, "vm.start");
+  const start = standingStart(context, id);
+  const operation = store.journal.standing(id, "vm.create");
+  const creation = operation && readCreatePlan(context, operation);
   const request: StopRequest = { ...caller, from: "term", cause: "stopped" };
   if (start) {
     if (record.state === "deleting") await undoStart(context, record, start, request);
     else await stopVm(context, id, request);
   }
   setState(context, id, "deleting");
-  const operation = store.journal.standing(id, "vm.create");
-  if (operation) {
+  if (operation && creation) {
     const failures = await undoSteps({
-      steps: createSteps(context, CreatePlan.parse(operation.plan), null),
+      steps: createSteps(context, creation, null),
       journal: store.journal.journalFor(operation.id),
       clock,
       observe: observer(context, nameOf(record), "vm.delete", caller.emit),

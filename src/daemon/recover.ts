@@ -1,14 +1,15 @@
 // Brings records and host together when the daemon starts, and again whenever it is asked to: every open operation is adopted, undone or finished.
 import { decideRecovery, type Observed, type Recovery } from "../core/decide-recovery.ts";
 import { undoSteps } from "../engine/step.ts";
-import { describeUnknown, hasCode } from "../spec/errors.ts";
-import { CreatePlan, StartPlan } from "../spec/plan.ts";
+import { describeUnknown, hasCode, reportOf } from "../spec/errors.ts";
+import type { StartPlan } from "../spec/plan.ts";
 import type { Operation } from "../spec/records.ts";
 import type { EndCause, NetworkMode, VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { createSteps } from "./create.ts";
 import { openLive } from "./live.ts";
 import { deleteVm, forget, setState, stopVm } from "./operate.ts";
+import { placesOf, readCreatePlan, readStartPlan } from "./stored-plan.ts";
 
 const SHIM_TIMEOUT_MS = 2000;
 const ATTACH_TIMEOUT_MS = 2000;
@@ -22,17 +23,13 @@ export type RecoveryReport = { vm: string; action: Recovery["action"]; failure: 
 export const recover = async (context: Context): Promise<RecoveryReport> => {
   const { store, log } = context;
   const report: RecoveryReport = [];
-  const found = await Promise.all(
-    store.vms.all().map(async (record) => ({
-      record,
-      recovery: decideRecovery(situationOf(context, record), await observeSettled(context, record)),
-    })),
-  );
+  const found = await Promise.all(store.vms.all().map((record) => look(context, record)));
   await renewNetwork(context, found);
-  for (const { record, recovery } of found) {
+  for (const one of found) {
+    const { record, recovery } = one;
     if (recovery.action === "none") continue;
     await context.locks.run(record.id, async () => {
-      const failure = await carryOut(context, record, recovery).then(
+      const failure = await carryOut(context, one).then(
         () => null,
         (error) => describeUnknown(error),
       );
@@ -43,15 +40,24 @@ export const recover = async (context: Context): Promise<RecoveryReport> => {
   return report;
 };
 
+/** A VM and what is to become of it; `obstacle` is why it could not even be looked at. */
+type Found = { record: VmRecord; recovery: Recovery; obstacle: unknown };
+
+/** A VM whose plan cannot be read, of a newer banger's say, is left as it is. */
+const look = async (context: Context, record: VmRecord): Promise<Found> => {
+  try {
+    const recovery = decideRecovery(situationOf(context, record), await observeSettled(context, record));
+    return { record, recovery, obstacle: null };
+  } catch (obstacle) {
+    return { record, recovery: { action: "leave", reason: describeUnknown(obstacle) }, obstacle };
+  }
+};
+
 /** The rules for everyone who stays are applied as one, before anything is taken back: adding them one by one would cut off the rest. */
-const renewNetwork = async (
-  context: Context,
-  found: readonly { record: VmRecord; recovery: Recovery }[],
-): Promise<void> => {
+const renewNetwork = async (context: Context, found: readonly Found[]): Promise<void> => {
   const places = found
     .filter(({ recovery }) => recovery.action === "adopt" || recovery.action === "leave")
-    .flatMap(({ record }) => context.store.journal.standing(record.id, "vm.start") ?? [])
-    .map((operation) => StartPlan.parse(operation.plan).network);
+    .flatMap(({ record }) => placesOf(context.store.journal.standing(record.id, "vm.start")));
   const isOurs = found.some(({ recovery }) => recovery.action !== "none");
   if (!isOurs) return;
   const serve = async (mode: NetworkMode) => {
@@ -97,7 +103,7 @@ const observe = async (context: Context, record: VmRecord): Promise<Observed> =>
   const { store, shims, host } = context;
   const operation = store.journal.standing(record.id, "vm.start");
   if (!operation) return { vmm: "gone", endCause: null };
-  const plan = StartPlan.parse(operation.plan);
+  const plan = readStartPlan(context, operation);
   const shim = shims.connect({ path: plan.paths.shimControl, vm: plan.vm.name });
   try {
     const identity = await shim.hello({ timeoutMs: SHIM_TIMEOUT_MS });
@@ -133,13 +139,19 @@ const endCauseOf = async (context: Context, plan: StartPlan, record: VmRecord): 
   return "killed";
 };
 
-const carryOut = async (context: Context, record: VmRecord, recovery: Recovery): Promise<void> => {
+const lostShim = (vm: string, reason: string) => ({
+  code: "vmm.shim_lost",
+  message: `${vm} was left alone: ${reason}.`,
+  fix: `banger kill ${vm}`,
+});
+
+const carryOut = async (context: Context, { record, recovery, obstacle }: Found): Promise<void> => {
   const { store, names, live } = context;
   switch (recovery.action) {
     case "adopt": {
       const operation = store.journal.standing(record.id, "vm.start");
       if (!operation) return;
-      const plan = StartPlan.parse(operation.plan);
+      const plan = readStartPlan(context, operation);
       live.set(record.id, openLive(context, plan));
       await names.publish(plan);
       await context.ports
@@ -165,17 +177,14 @@ const carryOut = async (context: Context, record: VmRecord, recovery: Recovery):
     case "finish-delete":
       await deleteVm(context, record.id, caller);
       return;
-    case "leave":
-      store.vms.updateRuntime(record.id, {
-        lastError: {
-          code: "vmm.shim_lost",
-          message: `${record.spec.name} was left alone: ${recovery.reason}.`,
-          fix: `banger kill ${record.spec.name}`,
-          at: context.now().toISOString(),
-        },
-      });
+    case "leave": {
+      const { spec } = record;
+      const report = obstacle === null ? lostShim(spec.name, recovery.reason) : reportOf(obstacle);
+      const { code, message, fix } = report;
+      store.vms.updateRuntime(record.id, { lastError: { code, message, fix, at: context.now().toISOString() } });
       if (record.state !== "error") setState(context, record.id, "error");
       return;
+    }
     case "none":
       return;
   }
@@ -184,7 +193,7 @@ const carryOut = async (context: Context, record: VmRecord, recovery: Recovery):
 const undoCreate = async (context: Context, operation: Operation | null, id: string): Promise<void> => {
   if (!operation) return forget(context, id, null);
   const failures = await undoSteps({
-    steps: createSteps(context, CreatePlan.parse(operation.plan), null),
+    steps: createSteps(context, readCreatePlan(context, operation), null),
     journal: context.store.journal.journalFor(operation.id),
     clock: context.clock,
     observe: () => {},

@@ -1,4 +1,5 @@
 // The crash matrix: every operation, killed or failing at each of its steps, on the modelled host; then a new daemon on the same files.
+import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
 import { isTransitional } from "../../src/core/vm-state.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
@@ -257,5 +258,52 @@ describe("the daemon is killed while a VM runs", () => {
     const after = await next.vm["vm.show"](ref, next.call());
     expect(after).toMatchObject({ state: "running", pid: before.pid });
     await expectSound(world, next);
+  });
+});
+
+describe("a plan that was stored cannot be read by the next daemon", () => {
+  const spoil = (world: FakeWorld, kind: string, change: string): void => {
+    const database = new Database(world.paths.database);
+    database.run(
+      `UPDATE operations SET ${change} WHERE kind = '${kind}' AND subject = (SELECT id FROM vms WHERE name = '${NAME}')`,
+    );
+    database.close();
+  };
+  const newer = "plan_version = 2, plan = json_set(plan, '$.version', 2)";
+
+  const beginWithTwo = async () => {
+    const { world, daemon } = await begin();
+    await operations.stop.prepare(daemon);
+    await daemon.vm["vm.create"]({ ...createInput("other"), start: true }, daemon.call());
+    world.crash();
+    return world;
+  };
+
+  for (const { what, kind, change, code } of [
+    { what: "of a start, by a newer banger", kind: "vm.start", change: newer, code: "store.newer_document" },
+    { what: "of a start, damaged", kind: "vm.start", change: "plan = '{\"version\":1}'", code: "store.corrupt" },
+  ])
+    test(`${what}: the daemon runs on, the others are adopted, and the VM says why it is left alone`, async () => {
+      const world = await beginWithTwo();
+      spoil(world, kind, change);
+      const next = await restart(world);
+      const vms = await next.vm["vm.list"]({ label: {} }, next.call());
+      expect(vms.map(({ name, state }) => `${name} ${state}`).sort()).toEqual(["other running", `${NAME} error`]);
+      const left = await next.vm["vm.show"](ref, next.call());
+      expect(left.lastError).toMatchObject({ code, message: expect.stringContaining(NAME), fix: expect.any(String) });
+      for (const again of ["kill", "delete"] as const) {
+        expect(await settled(operations[again].act(next))).toMatchObject({ code });
+        expect((await next.vm["vm.show"](ref, next.call())).state).toBe("error");
+      }
+      // Its tap and its rules stay where the plan still names them.
+      if (change === newer) expect(await next.audit()).toEqual([]);
+    });
+
+  test("of its creation: it runs on, and is not half deleted", async () => {
+    const world = await beginWithTwo();
+    spoil(world, "vm.create", newer);
+    const next = await restart(world);
+    expect(await settled(operations.delete.act(next))).toMatchObject({ code: "store.newer_document" });
+    expect((await next.vm["vm.show"](ref, next.call())).state).toBe("running");
   });
 });
