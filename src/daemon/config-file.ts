@@ -4,6 +4,7 @@ import { setInText } from "../core/config-edit.ts";
 import { createKeyedLock } from "../engine/lock.ts";
 import type { FilePort } from "../host/host.ts";
 import type { Config, SettingValue } from "../spec/config.ts";
+import { fail } from "../spec/errors.ts";
 
 export type ConfigFileKeeper = {
   current(): Config;
@@ -34,10 +35,11 @@ export const openConfig = async (options: {
     find: (key) => findSetting(resolved, key),
     set: (key, value) =>
       inTurn.run(path, async () => {
-        const before = (await files.read(path)) ?? "version = 1\n";
-        const after = setInText({ text: before, path, key, value });
+        const bytes = await files.readBytes(path);
+        const { mark, text } = bytes === null ? { mark: "", text: "version = 1\n" } : readExactly(bytes, path);
+        const after = mark + setInText({ text, path, key, value });
         await files.makeDir(path.slice(0, path.lastIndexOf("/")));
-        await files.writeAtomic(path, after, 0o600);
+        await files.rewrite(path, after, 0o600);
         resolved = await load();
         return findSetting(resolved, key);
       }),
@@ -46,4 +48,19 @@ export const openConfig = async (options: {
         resolved = await load();
       }),
   };
+};
+
+const BYTE_ORDER_MARK = "\u{FEFF}";
+
+/** The text, of which no byte is lost when it is written again. Errors: config.invalid. */
+const readExactly = (bytes: Uint8Array, path: string): { mark: string; text: string } => {
+  const whole = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  if (!Buffer.from(whole).equals(bytes)) {
+    const [before = ""] = whole.split("\u{FFFD}");
+    const lines = before.split("\n");
+    const place = { line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 };
+    throw fail("config.invalid", { path, ...place, detail: "what stands here is not UTF-8" });
+  }
+  const mark = whole.startsWith(BYTE_ORDER_MARK) ? BYTE_ORDER_MARK : "";
+  return { mark, text: whole.slice(mark.length) };
 };

@@ -6,6 +6,7 @@ import {
   mkdir,
   open,
   readdir,
+  readlink,
   realpath,
   rename,
   rm,
@@ -14,7 +15,7 @@ import {
   truncate,
   unlink,
 } from "node:fs/promises";
-import { dirname, normalize } from "node:path";
+import { dirname, normalize, resolve } from "node:path";
 import { describeUnknown, fail } from "../spec/errors.ts";
 import { cloneDisk } from "./disk-clone.ts";
 import type { FileEntry, FilePort } from "./host.ts";
@@ -93,6 +94,20 @@ const writeAtomic: FilePort["writeAtomic"] = async (path, content, mode) => {
     }
     throw fileFailure({ path, operation: "write", error });
   }
+};
+
+/** Where a file really is, or would be: through links, also through one that leads to nothing yet. */
+const placeOf = async (path: string): Promise<string> => {
+  const real = await orNull(path, () => realpath(path));
+  if (real !== null) return real;
+  const target = await readlink(path).catch(() => null);
+  return target === null ? path : resolve(dirname(path), target);
+};
+
+const rewrite: FilePort["rewrite"] = async (path, content, mode) => {
+  const place = await placeOf(path);
+  const before = await orNull(place, () => stat(place));
+  await writeAtomic(place, content, before === null ? mode : before.mode & 0o777);
 };
 
 const readBytes = (path: string): Promise<Uint8Array | null> =>
@@ -185,6 +200,7 @@ const requireOwned = async (path: string, roots: readonly string[]): Promise<voi
 /** The files of this machine; trees are removed below `roots` only. */
 export const createFiles = (options: { roots: readonly string[] }): FilePort => ({
   writeAtomic,
+  rewrite,
   read: async (path) => {
     const bytes = await readBytes(path);
     return bytes && new TextDecoder().decode(bytes);

@@ -53,6 +53,8 @@ export type FileEntry = { name: string; kind: "file" | "directory" | "link" | "s
 export type FilePort = {
   /** Replaces `path` as one: a temporary file beside it, fsync, rename, fsync of the directory. Mode as in chmod, e.g. 0o600. */
   writeAtomic(path: string, content: string | Uint8Array, mode: number): Promise<void>;
+  /** The same for a file that is the user's own: a link stays one, what it leads to is replaced, and keeps its mode; `mode` is for a file that is new. */
+  rewrite(path: string, content: string, mode: number): Promise<void>;
   /** The whole content as UTF-8, null when there is no such file. Refuses more than 16 MiB. */
   read(path: string): Promise<string | null>;
   readBytes(path: string): Promise<Uint8Array | null>;

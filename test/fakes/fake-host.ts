@@ -74,6 +74,7 @@ const defaultFacts = (home: string): HostFacts => ({
 
 const effects: ReadonlySet<keyof FilePort> = new Set<keyof FilePort>([
   "writeAtomic",
+  "rewrite",
   "removeFile",
   "removeTree",
   "makeDir",
