@@ -148,3 +148,45 @@ test("a forward that is lent is refused where the VM has ended while that was be
   await expect(untilOver(context, record, { verb: "watch", signal })).rejects.toMatchObject({ code: "vm.wrong_state" });
   await remove(daemon);
 });
+
+test("whoever watches the ports hears last what is true last, however long each look takes", async () => {
+  const { daemon } = await begin();
+  await start(daemon);
+  const { context, vm, call } = daemon;
+  const [record] = context.store.vms.all();
+  const live = record && context.live.get(record.id);
+  if (!record || !live) throw new Error("there is a VM");
+  const { ready } = live.channel;
+  const channel: typeof live.channel = {
+    ...live.channel,
+    ready: async (wish) => ({ ...(await ready(wish)), abilities: ["listen"] }),
+  };
+  const says = (port: number) => {
+    const ports = { current: () => [heard(port)], note: () => {} };
+    context.live.set(record.id, { ...live, channel, ports });
+  };
+  const slow = Promise.withResolvers<void>();
+  context.hostListeners = async (ports) => {
+    if (ports?.has(2000)) await slow.promise;
+    return [];
+  };
+  const told: number[] = [];
+  const emit = ({ ports }: { ports: { port: number }[] }) => void told.push(...ports.map(({ port }) => port));
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const leave = new AbortController();
+  says(1000);
+  const watching = vm["vm.ports"]({ vm: "web", watch: true }, { ...call(leave.signal), emit } as never);
+  while (told.length < 1) await turn();
+  for (const port of [2000, 3000]) {
+    says(port);
+    context.bus.publish({ type: "vm.changed", vm: "web", id: record.id, fields: ["ports"] });
+    for (let count = 0; count < 20; count += 1) await turn();
+  }
+  slow.resolve();
+  while (told.length < 3) await turn();
+  expect(told).toEqual([1000, 2000, 3000]);
+  leave.abort();
+  expect(await watching).toMatchObject({ ports: [{ port: 3000 }] });
+  context.live.set(record.id, live);
+  await remove(daemon);
+});

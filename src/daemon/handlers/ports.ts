@@ -1,5 +1,6 @@
 // The methods on ports: what listens in a guest, asked at once or told as it changes.
 import { planGuestPorts, planPortBlocks, planPortRows } from "../../core/guest-ports.ts";
+import { createKeyedLock } from "../../engine/lock.ts";
 import { readListeners } from "../../guest/reports.ts";
 import { describeUnknown } from "../../spec/errors.ts";
 import type { GuestPort, PortRow } from "../../spec/ports.ts";
@@ -51,7 +52,7 @@ export const portHandlers = (context: Context): Pick<Handlers, "vm.ports" | "vm.
     }
     let last: PortRow[] = [];
     let lastTold = "";
-    const tell = async () => {
+    const look = async () => {
       const current = context.live.get(record.id)?.ports.current();
       if (!current) return;
       last = await rowsOf(context, record, current);
@@ -60,14 +61,18 @@ export const portHandlers = (context: Context): Pick<Handlers, "vm.ports" | "vm.
       lastTold = text;
       if (!call.signal.aborted) call.emit({ kind: "ports", name, ports: last });
     };
-    await tell();
-    await untilOver(context, record, {
+    /** One after the other: what was looked up first must not be told last. */
+    const inTurn = createKeyedLock();
+    const tell = () => inTurn.run(record.id, look);
+    const over = untilOver(context, record, {
       verb: "watch",
       signal: call.signal,
       onEvent: async (event) => {
         if (event.type === "vm.changed" && event.fields.includes("ports")) await tell();
       },
     });
+    // The first look comes when changes are followed already, so that none falls between.
+    await Promise.all([over, tell()]);
     return { name, ports: last };
   },
 });
