@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs
 import { join, resolve } from "node:path";
 import { findObstacle } from "./fixture.ts";
 import { findTemplate } from "./guest-image.ts";
-import { asRoot, processesOf } from "./processes.ts";
+import { asRoot, hasRoot, processesOf } from "./processes.ts";
 
 const root = resolve(import.meta.dir, "../..");
 const obstacle =
@@ -19,7 +19,7 @@ beforeAll(() => {
 });
 afterAll(() => {
   expect(processesOf(work)).toEqual([]);
-  Bun.spawnSync(asRoot(["rm", "-rf", work]));
+  if (hasRoot) Bun.spawnSync(asRoot(["rm", "-rf", work]));
   rmSync(work, { recursive: true, force: true });
 });
 

@@ -13,8 +13,11 @@ const hasSudo = (): boolean => {
 /** Whose VMs are on a bridge of the host's; everybody else's are in a namespace of their own. */
 export const hasRoot = isRoot || hasSudo();
 
-/** argv with root's rights, on this machine itself; to be had where `hasRoot`. */
-export const asRoot = (argv: readonly string[]): string[] => (isRoot ? [...argv] : ["sudo", "-n", "--", ...argv]);
+/** argv with root's rights, on this machine itself. Errors: where they are not to be had, instead of a sudo that reports its user. */
+export const asRoot = (argv: readonly string[]): string[] => {
+  if (!hasRoot) throw new Error(`this user has no root for ${argv.join(" ")}`);
+  return isRoot ? [...argv] : ["sudo", "-n", "--", ...argv];
+};
 
 /** Polls a claim about the outside world until it holds. */
 export const until = async <Value>(
