@@ -1,6 +1,6 @@
 // Changes one setting in the text of a configuration file and leaves every other byte, comments and layout included, as it was.
 import { fail } from "../spec/errors.ts";
-import { parseConfig, parseSetting, parseSyntax } from "./config.ts";
+import { parseConfig, parseSetting, parseSyntax, settingOf } from "./config.ts";
 import { isSame, scanToml, type TomlEntry, type TomlLayout } from "./toml-scan.ts";
 
 /**
@@ -14,6 +14,39 @@ export const setInText = (options: { text: string; path: string; key: string; va
   const changed = replaceOrInsert(text, { key: key.split("."), rendered });
   parseConfig(changed, path);
   return changed;
+};
+
+/**
+ * The text of the file at `path` without `key` (section.name), its line gone whole; as it was where it does not have the key. The whole
+ * is checked afterwards. Errors: config.unknown_key, config.invalid (the file, as it is or as it would be).
+ */
+export const removeFromText = (options: { text: string; path: string; key: string }): string => {
+  const { text, path, key } = options;
+  settingOf(key);
+  parseSyntax(text, path);
+  const layout = scanToml(text);
+  const entry = layout.entries.find((one) => isSame(one.path, key.split(".")));
+  if (!entry) return text;
+  const [from, to] = entry.isInline ? inBraces(layout, entry) : wholeLines(text, entry);
+  const changed = text.slice(0, from) + text.slice(to);
+  parseConfig(changed, path);
+  return changed;
+};
+
+type Span = readonly [from: number, to: number];
+
+const wholeLines = (text: string, { keyStart, valueEnd }: TomlEntry): Span => [
+  text.slice(0, keyStart).search(/[ \t]*$/),
+  endOfLine(text, valueEnd),
+];
+
+/** With the comma behind it, or before it where it is the last. */
+const inBraces = ({ entries }: TomlLayout, entry: TomlEntry): Span => {
+  const beside = entries.filter(({ isInline, table }) => isInline && isSame(table, entry.table));
+  const at = beside.indexOf(entry);
+  const [before, after] = [beside[at - 1], beside[at + 1]];
+  if (after) return [entry.keyStart, after.keyStart];
+  return [before?.valueEnd ?? entry.keyStart, entry.valueEnd];
 };
 
 /** A value as TOML: basic strings, integers, booleans and lists of them. */

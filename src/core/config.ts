@@ -147,7 +147,8 @@ export const parseSetting = (key: string, text: string, place: string): unknown 
 
 const isText = (schema: z.ZodType): boolean => schema.safeParse("").error?.issues[0]?.code !== "invalid_type";
 
-const settingOf = (key: string) => {
+/** Errors: config.unknown_key, with the nearest ones. */
+export const settingOf = (key: string) => {
   const setting = settings.find((one) => one.key === key);
   if (setting !== undefined) return setting;
   const keys = settings.map((one) => one.key);

@@ -131,6 +131,9 @@ const handlers: FakeHandlers = {
   ],
   "config.get": () => ({ key: "vm.memory", value: "8G", source: "file" }),
   "config.set": () => ({ key: "vm.memory", value: "8G", path: "/cfg/config.toml" }),
+  "config.unset": () => ({
+    ...{ key: "vm.memory", value: "auto", source: "default" as const, wasSet: true, path: "/cfg/config.toml" },
+  }),
   "events.subscribe": (_, { emit }) => {
     const at = "2026-11-22T11:00:00.000Z";
     emit({ cursor: 1, at, event: { type: "vm.state", vm: "web", id: "0", state: "stopped", cause: "poweroff" } });
@@ -338,6 +341,7 @@ const lines: Readonly<Record<string, string>> = {
   "config.show": "config show",
   "config.get": "config get vm.memory",
   "config.set": "config set vm.memory 8G",
+  "config.unset": "config unset vm.memory",
   "dns.status": "dns status",
   "dns.records": "dns records",
   "dns.query": "dns query web",

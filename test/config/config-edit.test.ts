@@ -1,12 +1,13 @@
-// What `config set` promises: one value changes, every other byte stays, and nothing is written that would not be read again.
+// What `config set` and `config unset` promise: one value changes, every other byte stays, and nothing is written that would not be read again.
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { parse } from "smol-toml";
 import { parseConfig, resolveConfig } from "../../src/core/config.ts";
-import { renderTomlValue, setInText } from "../../src/core/config-edit.ts";
+import { removeFromText, renderTomlValue, setInText } from "../../src/core/config-edit.ts";
 import { locateToml, scanToml } from "../../src/core/toml-scan.ts";
 
 const set = (text: string, key: string, value: string) => setInText({ text, path: "config.toml", key, value });
+const unset = (text: string, key: string) => removeFromText({ text, path: "config.toml", key });
 const codeOf = (work: () => unknown): unknown => {
   try {
     return { answered: work() };
@@ -33,6 +34,28 @@ test.each([
 ])("in %j one value is set and the rest stays", (before, after) => {
   expect(set(before, "vm.memory", "8G")).toBe(after);
   expect(resolveConfig({ file: parseConfig(after, "x") }).config.vm.memoryMiB).toBe(8192);
+});
+
+test.each([
+  ["", ""],
+  ["[dns]\nport = 1\n", "[dns]\nport = 1\n"],
+  ['# a\n[vm]\nmemory = "1G" # why\n# b\nvcpus = 2\n', "# a\n[vm]\n# b\nvcpus = 2\n"],
+  ["[vm]\r\n  memory = '1G'", "[vm]\r\n"],
+  ['vm.memory = """\n1G"""\n[dns]\n', "[dns]\n"],
+  ["vm = { memory = '1G' } # c\n", "vm = {  } # c\n"],
+  ["vm = { memory = '1G', vcpus = 2 }\n", "vm = { vcpus = 2 }\n"],
+  ["vm = { vcpus = 2 , memory = '1G' }\n", "vm = { vcpus = 2 }\n"],
+  ["\uFEFFvm.memory = '1G'\nvm.vcpus = 2\n", "\uFEFFvm.vcpus = 2\n"],
+])("in %j vm.memory is set no more, and the rest stays", (before, after) => {
+  expect(unset(before, "vm.memory")).toBe(after);
+  expect(resolveConfig({ file: parseConfig(after, "x") }).config.vm.memoryMiB).toBeNull();
+});
+
+test("what is taken out may be wrong; a wrong key and a file that is wrong elsewhere are refused", () => {
+  expect(unset("[vm]\nvcpus = 99\n", "vm.vcpus")).toBe("[vm]\n");
+  expect(codeOf(() => unset("", "vm.colour"))).toBe("config.unknown_key");
+  expect(codeOf(() => unset("[vm", "vm.vcpus"))).toBe("config.invalid");
+  expect(codeOf(() => unset("[dns]\nport = 'x'\n[vm]\nvcpus = 1\n", "vm.vcpus"))).toBe("config.invalid");
 });
 
 test("numbers, truths and lists are written as such", () => {
@@ -84,6 +107,9 @@ test("whatever is set one after the other is read back, and comments are never l
         expect(Array.isArray(found) ? found.join(",") : String(found)).toBe(value);
       }
       for (const comment of start.match(/# \w+/g) ?? []) expect(text).toContain(comment);
+      for (const key of wanted.keys()) text = unset(text, key);
+      const left = resolveConfig({ file: parseConfig(text, "x") }).settings;
+      for (const key of wanted.keys()) expect(left.find((setting) => setting.key === key)?.source).toBe("default");
     }),
     { numRuns: 200 },
   );

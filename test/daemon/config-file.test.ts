@@ -75,3 +75,13 @@ test("no other byte is changed: a byte order mark stays, and what is not UTF-8 i
   expect(refused).toMatchObject({ code: "config.invalid", data: { line: 2, column: 4 } });
   expect(readFileSync(path)).toEqual(latin);
 });
+
+test("what is taken out is not in use any more; nothing is made or changed for what was not there", async () => {
+  const config = await open();
+  expect(await config.unset("vm.vcpus")).toMatchObject({ wasSet: false, source: "default" });
+  expect(readdirSync(`${dir}/banger`)).toEqual([]);
+  await config.set("vm.vcpus", "3");
+  expect(await config.unset("vm.vcpus")).toMatchObject({ wasSet: true, source: "default", value: "auto" });
+  expect(config.current().vm.vcpus).toBeNull();
+  expect(readFileSync(path, "utf8")).not.toContain("vcpus");
+});

@@ -11,6 +11,7 @@ export type CommandMethod =
   | "config.show"
   | "config.get"
   | "config.set"
+  | "config.unset"
   | "vm.create"
   | "vm.start"
   | "vm.stop"
@@ -235,6 +236,32 @@ export const generatedCommands: readonly CommandData[] = [
         description: "the new value",
         isRequired: true,
         placeholder: "VALUE",
+      },
+    ],
+    isMulti: false,
+    hasEvents: false,
+    isCancellable: false,
+  },
+  {
+    name: "config.unset",
+    path: ["config", "unset"],
+    aliases: [],
+    summary: "Take one setting out of the configuration file",
+    examples: [
+      {
+        command: "banger config unset network.subnet",
+        shows: "let one be chosen again",
+      },
+    ],
+    flags: [],
+    positionals: [
+      {
+        field: "key",
+        kind: "text",
+        description: "section.key",
+        isRequired: true,
+        placeholder: "KEY",
+        names: "setting",
       },
     ],
     isMulti: false,

@@ -73,5 +73,9 @@ export const systemViews: ViewsOf<SystemMethod> = {
       paint,
     }),
   "config.get": ({ value }) => `${spellValue(value)}\n`,
+  "config.unset": ({ key, value, source, wasSet, path }) => ({
+    out: "",
+    err: `${key} = ${spellValue(value)} (${source}); ${path} ${wasSet ? "no longer sets" : "did not set"} it\n`,
+  }),
   "config.set": ({ key, value, path }) => ({ out: "", err: `${key} = ${spellValue(value)}, in ${path}\n` }),
 };

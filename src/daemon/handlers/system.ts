@@ -21,6 +21,7 @@ type SystemHandlers = Pick<
   | "config.show"
   | "config.get"
   | "config.set"
+  | "config.unset"
   | "rpc.discover"
 >;
 
@@ -132,6 +133,11 @@ export const systemHandlers = (context: Context, ports: SystemPorts): SystemHand
     "config.set": async (input) => {
       const { key, value } = await ports.config.set(input.key, input.value);
       return { key, value: value ?? null, path: paths.configFile };
+    },
+
+    "config.unset": async (input) => {
+      const { key, value, source, wasSet } = await ports.config.unset(input.key);
+      return { key, value: value ?? null, source, wasSet, path: paths.configFile };
     },
 
     "rpc.discover": async () => discover(context.version),

@@ -1,5 +1,6 @@
 // The methods on the daemon itself: greeting, status, audit, events, configuration.
 import { z } from "zod";
+import { ConfigSource } from "../config.ts";
 import { Event, ProgressEvent } from "../events.ts";
 import { PrivLogEntry } from "../host-op.ts";
 import { DnsStatus } from "./dns.ts";
@@ -160,7 +161,7 @@ export const systemMethods = {
       z.object({
         key: z.string(),
         value: z.unknown(),
-        source: z.enum(["default", "file", "environment", "flag"]),
+        source: ConfigSource,
         description: z.string(),
       }),
     ),
@@ -177,7 +178,7 @@ export const systemMethods = {
     output: z.object({
       key: z.string(),
       value: z.unknown(),
-      source: z.enum(["default", "file", "environment", "flag"]),
+      source: ConfigSource,
     }),
     errors: ["config.invalid", "config.unknown_key"],
     positional: ["key"],
@@ -198,6 +199,23 @@ export const systemMethods = {
     command: {
       path: ["config", "set"],
       examples: [{ command: "banger config set vm.memory 8G", shows: "the new default for VMs" }],
+    },
+  }),
+  "config.unset": method({
+    summary: "Take one setting out of the configuration file",
+    input: z.object({ key: z.string().max(64).describe("section.key") }),
+    output: z.object({
+      key: z.string(),
+      value: z.unknown().describe("what holds from now on"),
+      source: ConfigSource,
+      wasSet: z.boolean().describe("whether the file had it"),
+      path: z.string(),
+    }),
+    errors: ["config.invalid", "config.unknown_key"],
+    positional: ["key"],
+    command: {
+      path: ["config", "unset"],
+      examples: [{ command: "banger config unset network.subnet", shows: "let one be chosen again" }],
     },
   }),
   "rpc.discover": method({
