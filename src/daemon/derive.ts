@@ -10,7 +10,7 @@ import { type Call, contract, type Output, type ParsedInput } from "../spec/rpc/
 import type { NetworkMode } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { createVm, deleteVm, startVm, stopVm } from "./operate.ts";
-import { chooseMode, prepareCreate } from "./prepare-create.ts";
+import { CREATE_LOCK, chooseMode, prepareCreate } from "./prepare-create.ts";
 
 const KIND = "image.derive";
 /** Tells people what the VM is for. What it belongs to says the journal. */
@@ -135,7 +135,7 @@ export const recoverDerivations = async (context: Context): Promise<void> => {
 const makeVm = async (context: Context, plan: DerivePlan, derivation: Derivation, signal: AbortSignal) => {
   const { name, base, mode, call } = derivation;
   const { requestedBy, emit } = call;
-  await context.locks.run("create", async () => {
+  await context.locks.run(CREATE_LOCK, async () => {
     const input = contract["vm.create"].input.parse({
       name: `banger-build-${plan.imageId.slice(0, 6)}`,
       image: base.id,

@@ -11,6 +11,9 @@ import { emptyRuntime, type NetworkMode, type VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { ensureKeyPair } from "./key-pair.ts";
 
+/** Held from here until the record is in the store: names and slots are chosen once, and no image or kernel goes that was chosen. Taken after the lock on images. */
+export const CREATE_LOCK = "create";
+
 /** Errors: vm.name_taken, image.*, bundle.*, vmm.unavailable, net.addresses_exhausted, ssh.*, host.memory_short, host.file_failed. */
 export const prepareCreate = async (
   context: Context,

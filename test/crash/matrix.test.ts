@@ -1,7 +1,9 @@
 // The crash matrix: every operation, killed or failing at each of its steps, on the modelled host; then a new daemon on the same files.
 import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync } from "node:fs";
 import { isTransitional } from "../../src/core/vm-state.ts";
+import { imageHandlers } from "../../src/daemon/handlers/image.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
 import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
 
@@ -305,5 +307,56 @@ describe("a plan that was stored cannot be read by the next daemon", () => {
     const next = await restart(world);
     expect(await settled(operations.delete.act(next))).toMatchObject({ code: "store.newer_document" });
     expect((await next.vm["vm.show"](ref, next.call())).state).toBe("running");
+  });
+});
+
+describe("while a VM is made, and has not entered the records yet", () => {
+  /** As long as the answer has not come, its image and its kernel are chosen and nobody has them. */
+  const beginCreating = async () => {
+    const { world, daemon } = await begin();
+    const { context } = daemon;
+    const { chooseVmm } = context;
+    const isAsked = Promise.withResolvers<void>();
+    const answer = Promise.withResolvers<void>();
+    context.chooseVmm = async (wish) => {
+      isAsked.resolve();
+      await answer.promise;
+      return chooseVmm(wish);
+    };
+    const creating = daemon.vm["vm.create"](createInput(NAME), daemon.call());
+    await isAsked.promise;
+    return { world, daemon, creating, answer: answer.resolve, images: imageHandlers(context) };
+  };
+  const turns = async () => {
+    for (let count = 0; count < 50; count += 1) await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  test("its image is not deleted: that is refused once the VM is there", async () => {
+    const { daemon, creating, answer, images } = await beginCreating();
+    const deleting = settled(images["image.delete"]({ image: "debian-13" }, daemon.call() as never));
+    await turns();
+    answer();
+    expect((await creating).name).toBe(NAME);
+    expect(await deleting).toMatchObject({ code: "image.in_use" });
+  });
+
+  test("its kernel is not pruned", async () => {
+    const { world, daemon, creating, answer, images } = await beginCreating();
+    const { store } = daemon.context;
+    const [image] = store.images.all();
+    const [kernel] = store.kernels.all();
+    if (!image || !kernel) throw new Error("there is an image");
+    // A kernel that was the image's when the VM chose it.
+    const dir = `${world.paths.kernelsDir}/aaaaaaaaaaaaaaaa`;
+    mkdirSync(dir);
+    store.kernels.insert({ ...kernel, id: "aaaaaaaaaaaaaaaa", dir });
+    store.images.remove(image.id);
+    store.images.insert({ ...image, kernelId: "aaaaaaaaaaaaaaaa" });
+    const pruning = images["image.prune"]({ dryRun: false }, daemon.call() as never);
+    await turns();
+    answer();
+    await creating;
+    expect(await pruning).toMatchObject({ removed: [] });
+    expect(existsSync(kernel.dir)).toBe(true);
   });
 });

@@ -3,6 +3,7 @@ import { fail } from "../../spec/errors.ts";
 import type { Call, Handlers, Output, ParsedInput } from "../../spec/rpc/contract.ts";
 import type { Context } from "../context.ts";
 import { deriveImage } from "../derive.ts";
+import { CREATE_LOCK } from "../prepare-create.ts";
 
 type ImageHandlers = Pick<
   Handlers,
@@ -42,11 +43,11 @@ export const imageHandlers = (context: Context): ImageHandlers => {
     "image.show": (input) => images.show(input.image),
     "image.delete": (input) =>
       locks.run(LOCK, async () => {
-        const { id, name } = await images.remove(input.image);
+        const { id, name } = await locks.run(CREATE_LOCK, () => images.remove(input.image));
         bus.publish({ type: "image.deleted", image: name, id });
         return { id, name, deleted: true as const };
       }),
-    "image.prune": (input) => locks.run(LOCK, () => images.prune(input)),
+    "image.prune": (input) => locks.run(LOCK, () => locks.run(CREATE_LOCK, () => images.prune(input))),
   };
 };
 

@@ -8,7 +8,7 @@ import type { VmRecord } from "../../spec/vm.ts";
 import type { Context } from "../context.ts";
 import { gatherStart } from "../gather-start.ts";
 import { createVm, deleteVm, startVm, stopVm, tellOfProof } from "../operate.ts";
-import { chooseMode, prepareCreate } from "../prepare-create.ts";
+import { CREATE_LOCK, chooseMode, prepareCreate } from "../prepare-create.ts";
 import { viewOf } from "../view.ts";
 
 type VmHandlers = Pick<
@@ -86,8 +86,7 @@ export const vmHandlers = (context: Context): VmHandlers => {
       await context.settleVmms(tellOfProof(call.emit));
       const mode = await chooseMode(context, input.network);
       await context.doctor.preflight(input.start ? ["vm.create", "vm.start"] : ["vm.create"], { mode });
-      // Names and slots are chosen under one lock, so that two creations never choose the same.
-      const made = await context.locks.run("create", async () => {
+      const made = await context.locks.run(CREATE_LOCK, async () => {
         const prepared = await prepareCreate(context, input, { mode });
         await createVm(context, prepared, call);
         return prepared.record;
