@@ -14,6 +14,7 @@ export type CanaryPorts = Pick<Handlers, "vm.create" | "vm.delete" | "vm.ping" |
 
 /** Marks the VM, so that one that a crash of the daemon left is found by the next canary. */
 export const CANARY_LABEL = "banger/canary";
+const LOCK = "canary";
 const MEMORY = "256M";
 /** A command over ssh in a guest that is emulated and still busy with its boot. */
 const SSH_TIMEOUT_MS = 180_000;
@@ -82,12 +83,23 @@ const removeEarlier = async (context: Context, ports: CanaryPorts, call: Call<"v
     if (isCanary(spec.labels)) await ports["vm.delete"]({ vm: id, force: true }, call);
 };
 
-export const runCanary = async (
+/** One after the other: each takes away what it finds of others, and looks at all that is left on this host. Errors: operation.cancelled. */
+export const runCanary = (
+  context: Context,
+  ports: CanaryPorts,
+  call: Call<"system.canary">,
+): Promise<Output<"system.canary">> => {
+  if (context.locks.isHeld(LOCK)) call.emit({ kind: "note", text: "another canary runs, and is waited for" });
+  return context.locks.run(LOCK, () => runAlone(context, ports, call));
+};
+
+const runAlone = async (
   context: Context,
   ports: CanaryPorts,
   call: Call<"system.canary">,
 ): Promise<Output<"system.canary">> => {
   const { signal } = call;
+  if (signal.aborted) throw fail("operation.cancelled", { operation: "The canary" });
   const hops: Hop[] = [];
   const emit = (event: ProgressEvent) => call.emit(event);
   // Tidying up is not cancelled by whoever goes away.
