@@ -210,9 +210,9 @@ describe("deleting a running VM on a terminal", () => {
     expect(daemon.calls.map(({ params }) => params)).toEqual([{ vm: "web" }, { vm: "web", force: true }]);
   });
 
-  test("leaves it on no", async () => {
+  test("leaves it on no; a terminal of unknown width is asked in whole words", async () => {
     const daemon = daemonWith(handlers);
-    const terminal = bangerOnTerminal(daemon.env, ["rm", "web"]);
+    const terminal = bangerOnTerminal(daemon.env, ["rm", "web"], { isSizeless: true });
     await terminal.shows("Stop and delete it?");
     terminal.type("n");
     expect(await terminal.child.exited).toBe(EXIT.conflict);

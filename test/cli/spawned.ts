@@ -24,11 +24,17 @@ export type OnTerminal = {
 };
 
 /** The same on a terminal, 80 columns wide. */
-export const bangerOnTerminal = (env: Record<string, string>, argv: readonly string[]): OnTerminal => {
+export const bangerOnTerminal = (
+  env: Record<string, string>,
+  argv: readonly string[],
+  { isSizeless = false } = {},
+): OnTerminal => {
+  // As serial consoles are.
+  const before = isSizeless ? ["sh", "-c", 'stty rows 0 cols 0; exec "$@"', "sh"] : [];
   let screen = "";
   const waiting = new Set<() => void>();
   const decoder = new TextDecoder();
-  const child = Bun.spawn([process.execPath, MAIN, ...argv], {
+  const child = Bun.spawn([...before, process.execPath, MAIN, ...argv], {
     env,
     terminal: {
       cols: 80,
