@@ -18,7 +18,7 @@ export type Emit = (event: ProgressEvent) => void;
 
 /** Said while a guest is booted to see whether KVM serves: nobody asked for that, and it takes seconds. */
 export const tellOfProof = (emit: Emit) => (): void =>
-  emit({ kind: "note", text: "trying whether KVM boots a guest, once until this host is booted again" });
+  emit({ kind: "note", text: "trying whether KVM boots a guest; the answer is remembered" });
 
 type Caller = { requestedBy: string; emit: Emit };
 

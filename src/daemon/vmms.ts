@@ -25,8 +25,9 @@ export const createVmmFinder = (options: {
   kernel: () => string | null;
   tscKhz: (accelerator: "kvm" | "tcg") => Promise<number | null>;
   program?: NonNullable<ProbeOptions["program"]>;
+  now?: () => number;
 }): VmmFinder => {
-  const { drivers, host, cacheDir } = options;
+  const { drivers, host, cacheDir, now = Date.now } = options;
   const known = new Map<VmmName, VmmProbe>();
   const asked = new Map<VmmName, Promise<VmmProbe>>();
 
@@ -41,6 +42,7 @@ export const createVmmFinder = (options: {
       kernel,
       signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
       onProof,
+      now,
       ...(options.program ? { program: options.program } : {}),
     });
     // A VMM that was missing may be installed any moment, and KVM is not proved without a kernel: both are asked again.
@@ -50,7 +52,10 @@ export const createVmmFinder = (options: {
 
   /** VMs made side by side on a host that was just started wait for one proof, not for one each. */
   const probe = async (name: VmmName, onProof = () => {}): Promise<VmmProbe> => {
-    const answer = known.get(name) ?? asked.get(name);
+    const found = known.get(name);
+    // What a busy host explains is asked again when it is time.
+    if (found && (found.againMs === undefined || now() < found.againMs)) return found;
+    const answer = asked.get(name);
     if (answer) return await answer;
     const asking = ask(name, onProof).finally(() => asked.delete(name));
     asked.set(name, asking);

@@ -45,14 +45,20 @@ export const vmmChecks = [
       }
       const proved = [firecracker.probe, qemu].find((probe) => probe.ok && probe.accelerator === "kvm");
       if (proved) return ok("a guest was booted on /dev/kvm");
-      const reasons = [firecracker.probe.reason, qemu.reason];
-      if (reasons.some(isUnproved))
+      const probes = [firecracker.probe, qemu];
+      if (probes.some(({ reason }) => isUnproved(reason)))
         return skipped("/dev/kvm can be opened; whether guests boot on it is tried when there is an image");
-      const telling = reasons.find((reason) => reason.includes("/dev/kvm is there")) ?? "no VMM could try it";
+      const tried = probes.filter(({ reason }) => reason.includes("/dev/kvm is there"));
+      // What one of them proved for good is not put off by the other's silence.
+      const lasting = tried.find(({ againMs }) => againMs === undefined);
+      const telling = (lasting ?? tried[0])?.reason ?? "no VMM could try it";
       return bad(
         `/dev/kvm can be opened, but boots nothing: ${telling.replace(/^.*\/dev\/kvm is there, but /, "")}${instead}`,
         {
-          fix: "use a host whose KVM is its own: whatever provides this one cannot run an ordinary kernel",
+          fix:
+            tried.length > 0 && !lasting
+              ? "banger doctor   # after that time; where this stays, use a host whose KVM is its own"
+              : "use a host whose KVM is its own: whatever provides this one cannot run an ordinary kernel",
         },
       );
     },

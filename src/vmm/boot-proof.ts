@@ -2,6 +2,7 @@
 import { hasCode } from "../spec/errors.ts";
 import { type CpioMember, renderCpio } from "./cpio.ts";
 import type { ProbeOptions } from "./driver.ts";
+import type { Verdict } from "./kvm-verdict.ts";
 
 /** A guest on KVM needs a second; one on a KVM that is itself emulated, on a busy machine, has been seen to need more than twenty. */
 const PROOF_TIMEOUT_MS = 90_000;
@@ -84,8 +85,12 @@ const stalls: Record<Stall, string> = {
   timeout: `did not get to user mode in ${PROOF_TIMEOUT_MS / 1000} s`,
 };
 
-/** What a proof that had to be ended says of KVM. Pure. */
-export const describeStall = (run: Stall): string => `/dev/kvm is there, but a kernel started on it ${stalls[run]}`;
+/** What a proof that had to be ended says of KVM: of silence a host that is busy may be the cause, of an instruction never. Pure. */
+export const judgeStall = (run: Stall): Verdict => ({
+  isProved: false,
+  reason: `/dev/kvm is there, but a kernel started on it ${stalls[run]}`,
+  isPassing: run !== "gave up",
+});
 
 /** Runs it to its end or its deadline, or until it is plain that no more will come: its kernel must speak on the console, which is stdout. */
 export const runProof = async (

@@ -84,9 +84,10 @@ export type VmmControl = {
   close(): void;
 };
 
+/** `againMs`: what it says of KVM is asked for again from then on, unix ms; left out where it lasts. */
 export type VmmProbe =
-  | { ok: true; binary: VmmBinary; accelerator: "kvm" | "tcg"; reason: string }
-  | { ok: false; reason: string; package: string | null };
+  | { ok: true; binary: VmmBinary; accelerator: "kvm" | "tcg"; reason: string; againMs?: number }
+  | { ok: false; reason: string; package: string | null; againMs?: number };
 
 export type ProbeOptions = {
   cacheDir: string;
@@ -98,6 +99,8 @@ export type ProbeOptions = {
   signal: AbortSignal;
   /** Called when a guest is about to be booted for the proof, which takes seconds and is remembered. */
   onProof?: () => void;
+  /** Unix ms; the host's clock where it is left out. */
+  now?: () => number;
   /** A program of the runtime bundle, verified, or the user's own; null when neither has it. */
   program?: (name: string) => Promise<{ path: string; isOwn: boolean } | { reason: string } | null>;
 };
@@ -106,7 +109,7 @@ export type ProbeOptions = {
 export type VmmDriver = {
   name: VmmName;
   facts: VmmFacts;
-  /** Finds the VMM and what accelerates it here; the answer for KVM is proved by booting a tiny guest once per boot id and remembered in `cacheDir`. */
+  /** Finds the VMM and what accelerates it here; the answer for KVM is proved by booting a tiny guest once per boot id and remembered in `cacheDir`; one that may pass is proved again after a while. */
   probe(options: ProbeOptions): Promise<VmmProbe>;
   channelAddress(options: { runtimeDir: string; cid: number; isJailed?: boolean }): ChannelAddress;
   /** Errors: vmm.kernel_unusable for a command line that is too long, instance.path_too_long for a socket's path. */

@@ -16,7 +16,10 @@ const works = (accelerator: "kvm" | "tcg"): VmmProbe => ({
 });
 const fails: VmmProbe = { ok: false, reason: "it is not here", package: null };
 
-const finderOf = (probes: { firecracker: VmmProbe; qemu: VmmProbe }, kernel: string | null = "/k") => {
+const finderOf = (
+  probes: { firecracker: VmmProbe; qemu: VmmProbe },
+  { kernel = "/k" as string | null, now = (): number => 0 } = {},
+) => {
   const asked: string[] = [];
   const driver = (name: "firecracker" | "qemu"): VmmDriver => ({
     ...drivers[name],
@@ -34,6 +37,7 @@ const finderOf = (probes: { firecracker: VmmProbe; qemu: VmmProbe }, kernel: str
     } as unknown as Host,
     cacheDir: "/c",
     kernel: () => kernel,
+    now,
     tscKhz: async (accelerator) => (accelerator === "kvm" ? null : 2_000_000),
   });
   return { finder, asked };
@@ -54,6 +58,20 @@ describe("the daemon's choice of a VMM", () => {
       expect([chosen.driver.name, chosen.tscKhz]).toEqual(["qemu", 2_000_000]);
     }
     expect(asked).toEqual(["firecracker", "qemu", "firecracker"]);
+  });
+
+  test("is made of what was found for as long as that counts, and then asked anew", async () => {
+    let nowMs = 1000;
+    const probes = { firecracker: fails, qemu: { ...works("tcg"), againMs: 5000 } as VmmProbe };
+    const { finder, asked } = finderOf(probes, { now: () => nowMs });
+    const accelerator = async () => (await finder.choose("qemu")).accelerator;
+    expect([await accelerator(), await accelerator()]).toEqual(["tcg", "tcg"]);
+    probes.qemu = works("kvm");
+    nowMs = 4999;
+    expect(await accelerator()).toBe("tcg");
+    nowMs = 5000;
+    expect([await accelerator(), await accelerator()]).toEqual(["kvm", "kvm"]);
+    expect(asked).toEqual(["qemu", "qemu"]);
   });
 
   test("for a VM that has one is that one, and no other is even asked", async () => {

@@ -1,10 +1,9 @@
 // Decides whether Firecracker runs guests on this host: it is found, and a tiny guest was booted on it.
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { describeUnknown } from "../../spec/errors.ts";
-import { describeStall, PROOF_LINE, type ProofRun, renderProofInitramfs, runProof } from "../boot-proof.ts";
+import { judgeStall, PROOF_LINE, type ProofRun, renderProofInitramfs, runProof } from "../boot-proof.ts";
 import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
-import { findKvmObstacle } from "../kvm-device.ts";
-import { memoryOf } from "../remembered.ts";
+import { type Belief, isPassingComplaint, judgeKvm, type Verdict } from "../kvm-verdict.ts";
 import type { FullVmConfiguration } from "./api/schemas.ts";
 import { examineFirecracker, findFirecracker, identityOf, searchPlaces } from "./binary.ts";
 import { nameExitCode } from "./exit-codes.ts";
@@ -24,16 +23,6 @@ export const renderProofConfiguration = (files: { kernel: string; initramfs: str
   drives: [],
 });
 
-export type Verdict = { isProved: boolean; reason: string };
-
-const isVerdict = (value: unknown): value is Verdict =>
-  typeof value === "object" &&
-  value !== null &&
-  "isProved" in value &&
-  typeof value.isProved === "boolean" &&
-  "reason" in value &&
-  typeof value.reason === "string";
-
 /** The line that tells most of what Firecracker printed besides the guest's console. */
 const complaintOf = (output: string): string =>
   output
@@ -43,7 +32,7 @@ const complaintOf = (output: string): string =>
 
 /** What a run of the proof means. Pure. */
 export const decideProof = (result: ProofRun): Verdict => {
-  if (typeof result === "string") return { isProved: false, reason: describeStall(result) };
+  if (typeof result === "string") return judgeStall(result);
   const { stdout, stderr, exitCode } = result;
   if (stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
   const name = nameExitCode(exitCode);
@@ -51,6 +40,7 @@ export const decideProof = (result: ProofRun): Verdict => {
   return {
     isProved: false,
     reason: `/dev/kvm is there, but no guest boots on it: ${complaintOf(stderr) || complaintOf(stdout) || ended}`,
+    isPassing: isPassingComplaint(stderr) || isPassingComplaint(complaintOf(stdout)),
   };
 };
 
@@ -72,21 +62,6 @@ export const proveFirecracker = async (binary: VmmBinary, options: ProofOptions)
   }
 };
 
-const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdict> => {
-  const obstacle = await findKvmObstacle();
-  if (obstacle) return { isProved: false, reason: obstacle };
-  const key = `${options.bootId} ${await identityOf(binary.path)}`;
-  const memory = memoryOf({ cacheDir: options.cacheDir, name: "firecracker-proof", key, isValue: isVerdict });
-  const known = await memory.recall();
-  if (known) return known;
-  const { kernel } = options;
-  if (!kernel) return { isProved: false, reason: "there is no kernel yet to prove KVM with" };
-  options.onProof?.();
-  const verdict = await proveFirecracker(binary, { ...options, kernel });
-  await memory.keep(verdict);
-  return verdict;
-};
-
 /** As `VmmDriver.probe`. */
 export const probeFirecracker = async (options: ProbeOptions): Promise<VmmProbe> => {
   if (process.arch !== "x64")
@@ -98,13 +73,18 @@ export const probeFirecracker = async (options: ProbeOptions): Promise<VmmProbe>
   if ("reason" in found) return { ok: false, reason: found.reason, package: null };
   const binary = await examineFirecracker(found.path, options);
   if ("reason" in binary) return { ok: false, reason: binary.reason, package: null };
-  const verdict = await judgeKvm(binary, options).catch((error: unknown): Verdict => {
+  const judge = async () => {
+    const prove = (kernel: string) => proveFirecracker(binary, { ...options, kernel });
+    return judgeKvm({ ...options, name: "firecracker-proof", vmm: await identityOf(binary.path), prove });
+  };
+  const verdict = await judge().catch((error: unknown): Belief => {
     options.signal.throwIfAborted();
     return { isProved: false, reason: `KVM could not be tried: ${describeUnknown(error)}` };
   });
   const isOwn = bundled !== null && "isOwn" in bundled && bundled.isOwn;
   const name = `Firecracker ${binary.version}${isOwn ? " (your own, by banger bundle use)" : ""}`;
+  const again = verdict.againMs === undefined ? {} : { againMs: verdict.againMs };
   return verdict.isProved
     ? { ok: true, binary, accelerator: "kvm", reason: `${name} with KVM: ${verdict.reason}` }
-    : { ok: false, reason: `${name} at ${binary.path} needs KVM: ${verdict.reason}`, package: null };
+    : { ok: false, reason: `${name} at ${binary.path} needs KVM: ${verdict.reason}`, package: null, ...again };
 };

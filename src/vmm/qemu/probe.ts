@@ -1,10 +1,9 @@
 // Finds QEMU on this host, and whether KVM really runs guests for it.
 import { access, constants, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { describeUnknown } from "../../spec/errors.ts";
-import { describeStall, PROOF_LINE, type ProofRun, renderProofInitramfs, runProof } from "../boot-proof.ts";
+import { judgeStall, PROOF_LINE, type ProofRun, renderProofInitramfs, runProof } from "../boot-proof.ts";
 import type { ProbeOptions, VmmBinary, VmmProbe } from "../driver.ts";
-import { findKvmObstacle } from "../kvm-device.ts";
-import { memoryOf } from "../remembered.ts";
+import { type Belief, isPassingComplaint, judgeKvm, type Verdict } from "../kvm-verdict.ts";
 import { machineArguments } from "./launch.ts";
 
 const PACKAGE = "qemu-system-x86";
@@ -71,22 +70,13 @@ export const renderProofArgv = (binary: VmmBinary, files: { kernel: string; init
   ...["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"],
 ];
 
-type Verdict = { isProved: boolean; reason: string };
-
-const isVerdict = (value: unknown): value is Verdict =>
-  typeof value === "object" &&
-  value !== null &&
-  "isProved" in value &&
-  typeof value.isProved === "boolean" &&
-  "reason" in value &&
-  typeof value.reason === "string";
-
-/** What a run of the proof means; null when it says nothing about KVM. */
+/** What a run of the proof means. Pure. */
 export const decideProof = (result: ProofRun): Verdict => {
-  if (typeof result === "string") return { isProved: false, reason: describeStall(result) };
+  if (typeof result === "string") return judgeStall(result);
   if (result.stdout.includes(PROOF_LINE)) return { isProved: true, reason: "a guest was booted on KVM to prove it" };
   const detail = complaintOf(result.stderr) || `it ended with exit code ${result.exitCode}`;
-  return { isProved: false, reason: `/dev/kvm is there, but no guest boots on it: ${detail}` };
+  const reason = `/dev/kvm is there, but no guest boots on it: ${detail}`;
+  return { isProved: false, reason, isPassing: isPassingComplaint(result.stderr) };
 };
 
 /**
@@ -106,30 +96,20 @@ const proveKvm = async (binary: VmmBinary, kernel: string, options: ProbeOptions
   }
 };
 
-const judgeKvm = async (binary: VmmBinary, options: ProbeOptions): Promise<Verdict> => {
-  const obstacle = await findKvmObstacle();
-  if (obstacle) return { isProved: false, reason: obstacle };
-  const key = `${options.bootId} ${binary.path} ${binary.version}`;
-  const memory = memoryOf({ cacheDir: options.cacheDir, name: "kvm-proof", key, isValue: isVerdict });
-  const known = await memory.recall();
-  if (known) return known;
-  if (!options.kernel) return { isProved: false, reason: "there is no kernel yet to prove KVM with" };
-  options.onProof?.();
-  const verdict = await proveKvm(binary, options.kernel, options);
-  await memory.keep(verdict);
-  return verdict;
-};
-
 /** As `VmmDriver.probe`. */
 export const probeQemu = async (options: ProbeOptions): Promise<VmmProbe> => {
   if (process.arch !== "x64")
     return { ok: false, reason: `microvm is x86-64 only, this is ${process.arch}`, package: null };
   const binary = await findQemu(options);
   if ("reason" in binary) return { ok: false, reason: binary.reason, package: PACKAGE };
-  const verdict = await judgeKvm(binary, options).catch((error: unknown): Verdict => {
+  const vmm = `${binary.path} ${binary.version}`;
+  const prove = (kernel: string) => proveKvm(binary, kernel, options);
+  const judged = judgeKvm({ ...options, name: "kvm-proof", vmm, prove });
+  const verdict = await judged.catch((error: unknown): Belief => {
     options.signal.throwIfAborted();
     return { isProved: false, reason: `KVM could not be tried: ${describeUnknown(error)}` };
   });
+  const again = verdict.againMs === undefined ? {} : { againMs: verdict.againMs };
   return verdict.isProved
     ? { ok: true, binary, accelerator: "kvm", reason: `QEMU ${binary.version} with KVM: ${verdict.reason}` }
     : {
@@ -137,5 +117,6 @@ export const probeQemu = async (options: ProbeOptions): Promise<VmmProbe> => {
         binary,
         accelerator: "tcg",
         reason: `QEMU ${binary.version} with emulation (TCG), which is slow: ${verdict.reason}`,
+        ...again,
       };
 };
