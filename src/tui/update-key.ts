@@ -211,10 +211,9 @@ const onMouse = (model: Model, key: KeyPress): Updated => {
   const { firstTableRow, tableRows } = layoutOf(model);
   const row = (key.at?.row ?? -1) - firstTableRow;
   if (row < 0 || row >= tableRows) return only(model);
-  if (model.tab === "images") return only(moveTo(model, row));
-  if (model.tab === "host") {
-    const count = model.checks?.rows.length ?? 0;
-    const top = scrollTo({ top: 0, index: model.checkCursor, height: tableRows, count });
+  if (model.tab !== "vms") {
+    const count = (model.tab === "images" ? model.images : model.checks?.rows)?.length ?? 0;
+    const top = scrollTo({ top: 0, index: placeOf(model), height: tableRows, count });
     return top + row < count ? only(moveTo(model, top + row)) : only(model);
   }
   const index = model.top + row;

@@ -1,11 +1,12 @@
 // The rules of the terminal UI, message by message and key by key, without a terminal.
 import { describe, expect, test } from "bun:test";
+import type { Image } from "../../src/spec/image.ts";
 import type { Effect, Message } from "../../src/tui/message.ts";
 import { LOG_LINES_KEPT, type Model } from "../../src/tui/model.ts";
 import { currentVm, rowsOf, targetsOf } from "../../src/tui/select.ts";
 import { update } from "../../src/tui/update.ts";
 import { wantsOf } from "../../src/tui/wants.ts";
-import { checks, fleet, given, key, NOW_MS, opened, textOn, type } from "./fleet.ts";
+import { checks, fleet, given, images, key, NOW_MS, opened, textOn, type } from "./fleet.ts";
 
 const names = (model: Model): string[] => rowsOf(model).map(({ name }) => name);
 const send = (model: Model, ...messages: readonly Message[]): Model =>
@@ -289,6 +290,19 @@ describe("the mouse", () => {
     expect(chosen.isDetailed).toBe(false);
     expect(send(chosen, at("click", 5, 5)).isDetailed).toBe(true);
     expect(send(opened(), at("click", 5, 0), at("click", 5, 23), at("click", 5, 15))).toEqual(opened());
+  });
+
+  test("a click on a list that has been scrolled chooses the row that is seen there, and below its end none", () => {
+    const size = { columns: 80, rows: 24 };
+    const many = Array.from({ length: 40 }, (_, index) => ({ ...(images[0] as Image), name: `image-${index}` }));
+    const scrolled = type(send(type(opened(size), "tab"), { type: "images-listed", images: many }), "G");
+    expect(scrolled.imageCursor).toBe(39);
+    const row = 5;
+    const seen = /image-\d+/.exec(textOn(scrolled).split("\n")[row] ?? "")?.[0];
+    const { imageCursor } = send(scrolled, at("click", 5, row));
+    expect(many[imageCursor]?.name).toBe(seen as string);
+    const few = send(scrolled, { type: "images-listed", images: many.slice(0, 3) });
+    expect(send({ ...few, imageCursor: 0 }, at("click", 5, 15)).imageCursor).toBe(0);
   });
 
   test("the wheel moves, and answers no question", () => {
