@@ -82,6 +82,8 @@ describe("characters", () => {
         return renderScreen(model).map((line) => Bun.stripANSI(paint(line)));
       });
       expect(shown.filter((line) => !/^[\x20-\x7e]{0,80}$/.test(line))).toEqual([]);
+      // What has no likeness in ASCII becomes a question mark: nothing that is drawn here may.
+      expect(shown.filter((line) => line.includes("??"))).toEqual([]);
     }
   });
 

@@ -29,16 +29,18 @@ const headLine = ({ checks, isChecking, nowMs, size }: Model, nameWidth: number)
   );
 };
 
-const detailsOf = (row: HostCheck | undefined, columns: number, height: number): Line[] => {
+const detailsOf = (row: HostCheck | undefined, { size, isPlain }: Model, height: number): Line[] => {
   if (row === undefined || height <= 0) return [];
+  const { columns } = size;
   const room = columns - 2;
-  const title = `─ ${printable(row.id)} `;
+  const rule = isPlain ? "-" : "─";
+  const title = `${rule} ${printable(row.id)} `;
   const fixes = row.fix === null ? [] : wrap(printable(row.fix), columns - 7, 3);
   const left = Math.max(1, height - 2 - fixes.length);
   return [
     [
       { text: title, tone: "strong" },
-      { text: "─".repeat(Math.max(0, columns - title.length)), tone: "faint" },
+      { text: rule.repeat(Math.max(0, columns - title.length)), tone: "faint" },
     ],
     ...wrap(printable(row.summary), room, left).map((text): Line => [{ text: ` ${text}` }]),
     [{ text: ` why: ${printable(row.why)}`, tone: "faint" }],
@@ -67,7 +69,7 @@ export const renderHostChecks = (model: Model, given: { tableRows: number; detai
     lines.push(fitLine([{ text, tone: "faint" }], columns));
   }
   while (lines.length < tableRows) lines.push(blankLine(columns));
-  const details = detailsOf(rows[model.checkCursor], columns, detailRows).slice(0, detailRows);
+  const details = detailsOf(rows[model.checkCursor], model, detailRows).slice(0, detailRows);
   while (details.length < detailRows) details.push([]);
   return [headLine(model, nameWidth), ...lines, ...details.map((line) => fitLine(line, columns))];
 };
