@@ -51,15 +51,18 @@ export const createVmmFinder = (options: {
   };
 
   /** VMs made side by side on a host that was just started wait for one proof, not for one each. */
+  const askShared = (name: VmmName, onProof: () => void): Promise<VmmProbe> => {
+    const asking = asked.get(name) ?? ask(name, onProof).finally(() => asked.delete(name));
+    asked.set(name, asking);
+    return asking;
+  };
+
   const probe = async (name: VmmName, onProof = () => {}): Promise<VmmProbe> => {
     const found = known.get(name);
-    // What a busy host explains is asked again when it is time.
-    if (found && (found.againMs === undefined || now() < found.againMs)) return found;
-    const answer = asked.get(name);
-    if (answer) return await answer;
-    const asking = ask(name, onProof).finally(() => asked.delete(name));
-    asked.set(name, asking);
-    return await asking;
+    if (!found) return await askShared(name, onProof);
+    // What a busy host explains is asked again when it is time, beside whoever wants a VM now: most often it is no different.
+    if (found.againMs !== undefined && now() >= found.againMs) askShared(name, () => {}).catch(() => {});
+    return found;
   };
 
   return {
