@@ -3,6 +3,7 @@ import { access, constants, readFile, stat } from "node:fs/promises";
 import type { RootLaunch } from "../host/root-launch.ts";
 import type { DeviceState, DoctorFacts, DoctorPorts } from "./facts.ts";
 import type { Gatherers } from "./gather.ts";
+import { killsUserProcesses } from "./logind.ts";
 
 const COMMAND_TIMEOUT_MS = 10_000;
 const TOOL_DIRS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -95,8 +96,6 @@ const namespaceRepair = async (): Promise<string[]> => {
   return [];
 };
 
-const endsWithSession = (config: string): boolean => /^\s*KillUserProcesses\s*=\s*(yes|true|1|on)\s*$/im.test(config);
-
 type SystemFacts =
   | "user"
   | "mode"
@@ -165,12 +164,11 @@ export const gatherSystem: Pick<Gatherers, SystemFacts> = {
   linger: async (ports) => {
     const { name } = await nameOf(ports);
     const { runtimeDir } = ports.paths;
-    const logind = `${await readText("/etc/systemd/logind.conf")}`;
     return {
       runtimeDir,
       vanishes: runtimeDir.startsWith("/run/user/"),
       isLingering: await exists(`/var/lib/systemd/linger/${name}`),
-      killsUserProcesses: endsWithSession(logind),
+      killsUserProcesses: await killsUserProcesses(),
     };
   },
   userNamespace: async (ports) => {
