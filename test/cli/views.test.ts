@@ -385,6 +385,13 @@ test("after banger dns setup people are told names instead of addresses", async 
   expect((await runLine(daemon, ["create", "web"])).err).toContain("curl http://10.77.5.2:8080");
 });
 
+test("one vCPU is one, whether a VM was made with it or set to it", async () => {
+  daemon.handlers["vm.create"] = () => vm({ vcpus: 1 });
+  daemon.handlers["vm.set"] = () => changed({ vcpus: 1 });
+  expect((await runLine(daemon, ["create", "web"])).err).toContain(", 1 vCPU, ");
+  expect((await runLine(daemon, ["vm", "set", "web", "--vcpu", "1"])).out).toContain("web has 1 vCPU, ");
+});
+
 describe("every method's view", () => {
   test("has a line here", () => expect(Object.keys(lines).sort()).toEqual([...methods].sort()));
 

@@ -130,10 +130,13 @@ const renderShow = (vm: Vm, { paint, nowMs }: ViewContext): string =>
     paint,
   );
 
+const sizeOf = ({ vcpus, memoryMiB, diskMiB }: Vm): string =>
+  `${vcpus} vCPU${vcpus === 1 ? "" : "s"}, ${formatMiB(memoryMiB)} memory, ${formatMiB(diskMiB)} disk`;
+
 /** Four lines on stderr for people: what runs, how to get in, reach a port, and remove it; the name alone for a pipe. */
 const renderCreated = (vm: Vm, context: ViewContext) => {
   const address = reachedAt(vm) ?? vm.fqdn;
-  const size = `${vm.vcpus} vCPU${vm.vcpus === 1 ? "" : "s"}, ${formatMiB(vm.memoryMiB)} memory, ${formatMiB(vm.diskMiB)} disk`;
+  const size = sizeOf(vm);
   const lines =
     vm.state === "running"
       ? [
@@ -222,10 +225,7 @@ export const vmViews: ViewsOf<VmMethod> = {
   "vm.delete": ({ name }) => `${name} is deleted\n`,
   "vm.list": renderList,
   "vm.show": renderShow,
-  "vm.set": (vm) =>
-    vm.changed
-      ? `${vm.name} has ${vm.vcpus} vCPUs, ${formatMiB(vm.memoryMiB)} memory, ${formatMiB(vm.diskMiB)} disk\n`
-      : `${vm.name} has that already\n`,
+  "vm.set": (vm) => (vm.changed ? `${vm.name} has ${sizeOf(vm)}\n` : `${vm.name} has that already\n`),
   "vm.rename": (vm) => `it is called ${vm.name} now\n`,
   "vm.label": (vm) => `${vm.name} ${pairs(vm.labels) === "" ? "has no labels" : `has ${pairs(vm.labels)}`}\n`,
   "vm.logs": () => "",
