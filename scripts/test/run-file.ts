@@ -78,12 +78,16 @@ export const runTestFile = async (file: string, options: RunOptions): Promise<Fi
   const output = said.join("");
   killGroup(child.pid, "SIGKILL");
   running.delete(child.pid);
-  const counts = readCounts(report) ?? { passed: 0, failed: 0, skipped: [] };
+  const reported = readCounts(report);
+  const counts = reported ?? { passed: 0, failed: 0, skipped: [] };
   const problem = isLate
     ? `${basename(file)} did not end within ${group.fileTimeoutMs / 1000} s`
     : child.exitCode !== 0 && counts.failed === 0
       ? `${basename(file)} ended with ${child.signalCode ?? `exit code ${child.exitCode}`} outside of its tests`
-      : null;
+      : // The report comes last: without it some test, or what it called, ended the process.
+        reported === null
+        ? `${basename(file)} ended before its tests had, with exit code ${child.exitCode}`
+        : null;
   return {
     ...counts,
     failed: counts.failed + (problem ? 1 : 0),
