@@ -32,11 +32,15 @@ const findFault = async (path: string, uid: number) => {
   return mayWrite ? null : unusable("this user may not write there");
 };
 
+/** People and screens may ask one daemon at once, and each tries with a file of its own. */
+let triesMade = 0;
+
 /** How a copy of a disk is made where VMs' disks lie: tried with a small file. */
 const tryClone = async ({ host, paths }: DoctorPorts): Promise<DoctorFacts["clone"]> => {
   const { files } = host;
   await files.makeDir(paths.dataDir);
-  const from = `${paths.dataDir}/.doctor-${process.pid}`;
+  triesMade += 1;
+  const from = `${paths.dataDir}/.doctor-${process.pid}-${triesMade}`;
   try {
     await Bun.write(from, new Uint8Array(SAMPLE_MIB * 1024 * 1024).fill(1));
     const { method } = await files.cloneDisk({ from, to: `${from}.copy`, sizeMiB: SAMPLE_MIB });
