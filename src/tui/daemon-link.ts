@@ -130,11 +130,28 @@ export const openDaemonLink = (given: {
     if (past.length > 0) dispatch({ type: "events", events: past, isHistory: true });
   };
 
+  /** Starts it where that was asked for, and says so when it fails. */
+  const greet = async (): Promise<NonNullable<Awaited<ReturnType<DaemonClient["peek"]>>>> => {
+    const isAsked = mayStart;
+    // Whoever asks from here on asks for the next time.
+    mayStart = false;
+    if (isAsked) {
+      try {
+        return await client.hello();
+      } catch (error) {
+        if (!end.signal.aborted)
+          dispatch({ type: "problem", subject: "start the daemon", report: reportFailure(error) });
+        throw error;
+      }
+    }
+    const hello = await client.peek();
+    if (hello === null) throw new Gone("it does not run");
+    return hello;
+  };
+
   const live = async (): Promise<void> => {
     client = openClient();
-    const hello = mayStart ? await client.hello() : await client.peek();
-    if (hello === null) throw new Gone("it does not run");
-    mayStart = false;
+    const hello = await greet();
     const { cursor: newest } = await client.call("events.subscribe", { follow: false }, { signal: end.signal });
     // A daemon with a new database counts from the beginning again.
     const isResumed = cursor !== null && cursor <= newest;
@@ -162,11 +179,10 @@ export const openDaemonLink = (given: {
       } catch (error) {
         if (end.signal.aborted) return;
         dispatch({ type: "lost", detail: describeUnknown(error), nowMs: Date.now() });
-        if (mayStart) dispatch({ type: "problem", subject: "start the daemon", report: reportFailure(error) });
       }
-      mayStart = false;
       const hasHeld = performance.now() - startedMs > RETRY_MS.longest;
       waitMs = hasHeld ? RETRY_MS.first : Math.min(waitMs * 1.5, RETRY_MS.longest);
+      if (mayStart) continue;
       wake = new AbortController();
       await sleep(waitMs, AbortSignal.any([wake.signal, end.signal]));
     }
