@@ -6,12 +6,20 @@ import type { CommandData } from "../src/cli/command-data.ts";
 import { argumentRows, explainFlag, spellArguments, spellFlag } from "../src/cli/command-help.ts";
 import { commands, groups } from "../src/cli/command-table.ts";
 
-/** Text as roff takes it: no escape, no request at the beginning of a line, dashes that can be copied. */
+/** What roff would print as something else, a typographic quote say, which no shell takes (groff_char(7)). */
+const asTyped: Readonly<Record<string, string>> = {
+  "\\": "\\e",
+  "-": "\\-",
+  "'": "\\(aq",
+  '"': "\\(dq",
+  "`": "\\(ga",
+  "^": "\\(ha",
+  "~": "\\(ti",
+};
+
+/** Text as roff takes it: no escape, no request at the beginning of a line, and every character such that it can be copied. */
 export const roff = (text: string): string =>
-  text
-    .replaceAll("\\", "\\e")
-    .replaceAll("-", "\\-")
-    .replace(/^([.'])/gm, "\\&$1");
+  text.replace(/[\\\-'"`^~]/g, (character) => asTyped[character] ?? character).replace(/^\./gm, "\\&.");
 
 const header = (name: string): string => `.TH ${name.toUpperCase().replaceAll("-", "\\-")} 1 "" banger "banger manual"`;
 

@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { roff } from "../../scripts/man.ts";
 import { renderSudoers } from "../../src/host/setup.ts";
 
 const root = join(import.meta.dir, "../..");
@@ -119,6 +120,18 @@ describe("an installation", () => {
       expect({ page, odd }).toEqual({ page, odd: [] });
     }
   });
+
+  const groff = Bun.which("groff");
+  test.skipIf(groff === null)(
+    "a line of a page can be copied to a shell (skipped where groff is not installed)",
+    () => {
+      const line = `sh -c 'cat >"notes"' ~/src \`id\` a^b\\n .x`;
+      // Without macros, where distributions mend some of this; for the dash those of manual pages do it everywhere.
+      const child = Bun.spawnSync([groff ?? "", "-Tutf8"], { stdin: Buffer.from(`.B\n${roff(line)}\n`) });
+      expect(child.stdout.toString().trim().replaceAll("\u2212", "-")).toBe(line);
+      expect(roff(".TH is text\n'and this too")).toBe("\\&.TH is text\n\\(aqand this too");
+    },
+  );
 
   test("without a bundle says what is missing, where it was looked for and what mends it", () => {
     const empty = join(directory, "empty");
