@@ -10,9 +10,9 @@ export type Observed = {
 
 export type RecoveryRecord = {
   state: VmState;
-  /** Operations of this VM that are not closed. `isComplete`: every step was done; `isUndoBegun`: a deletion has taken some back. */
+  /** Operations of this VM that are not closed. `isComplete`: every step was done; `isUndoBegun`: a stop or a deletion has taken some back. */
   openCreate: { isComplete: boolean; isUndoBegun: boolean } | null;
-  openStart: { isComplete: boolean } | null;
+  openStart: { isComplete: boolean; isUndoBegun: boolean } | null;
 };
 
 export type Recovery =
@@ -28,6 +28,9 @@ export type Recovery =
   | { action: "finish-create" }
   | { action: "none" }
   | { action: "leave"; reason: string };
+
+const isWhole = ({ isComplete, isUndoBegun }: NonNullable<RecoveryRecord["openStart"]>): boolean =>
+  isComplete && !isUndoBegun;
 
 /** One action for each transitional state; a VMM that cannot be proved ours is never touched. */
 export const decideRecovery = (record: RecoveryRecord, observed: Observed): Recovery => {
@@ -54,6 +57,8 @@ export const decideRecovery = (record: RecoveryRecord, observed: Observed): Reco
       if (record.openCreate?.isComplete === false) return { action: "undo-create" };
       if (record.openCreate?.isUndoBegun) return { action: "finish-delete" };
       if (!record.openStart) return { action: "none" };
+      // It was left alone while it could not be proved ours, on a host that was too busy to answer say: it runs after all.
+      if (record.state === "error" && observed.vmm === "ours" && isWhole(record.openStart)) return { action: "adopt" };
       return observed.vmm === "unproven"
         ? { action: "leave", reason: "a process holds its place that cannot be proved to be its VMM" }
         : { action: "undo-start", cause: ended };

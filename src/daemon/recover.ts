@@ -162,6 +162,10 @@ const carryOut = async (context: Context, { record, recovery, obstacle }: Found)
         const { pid, startTicks, bootId } = identity;
         store.vms.updateRuntime(record.id, { process: { pid, startTicks, bootId } });
       }
+      if (record.state === "error") {
+        store.vms.updateRuntime(record.id, { lastError: null });
+        setState(context, record.id, "running");
+      }
       return;
     }
     case "undo-start":

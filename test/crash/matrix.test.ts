@@ -301,6 +301,20 @@ describe("a plan that was stored cannot be read by the next daemon", () => {
       if (change === newer) expect(await next.audit()).toEqual([]);
     });
 
+  test("of a start, by a newer banger, which comes back: it adopts the same process", async () => {
+    const world = await beginWithTwo();
+    spoil(world, "vm.start", newer);
+    const older = await restart(world);
+    const left = await older.vm["vm.show"](ref, older.call());
+    expect([left.state, world.machine(left.id).isRunning]).toEqual(["error", true]);
+    spoil(world, "vm.start", "plan_version = 1, plan = json_set(plan, '$.version', 1)");
+    const next = await restart(world);
+    const found = await next.vm["vm.show"](ref, next.call());
+    expect(found).toMatchObject({ state: "running", lastError: null, pid: left.pid });
+    await next.vm["vm.delete"]({ vm: "other", force: true }, next.call());
+    await expectSound(world, next);
+  });
+
   test("of its creation: it runs on, and is not half deleted", async () => {
     const world = await beginWithTwo();
     spoil(world, "vm.create", newer);
