@@ -123,11 +123,17 @@ export const recoverDerivations = async (context: Context): Promise<void> => {
   const { store, clock, log } = context;
   for (const operation of store.journal.open()) {
     if (operation.kind !== KIND) continue;
-    const steps = deriveSteps(context, operation.plan as DerivePlan, null);
-    const journal = store.journal.journalFor(operation.id);
-    const failures = await undoSteps({ steps, journal, clock, observe: () => {} });
-    if (failures.length === 0) store.journal.close(operation.id, "undone");
-    else log.warn("a build of an image was not undone", { image: operation.subject, failures: failures.length });
+    const undo = async () => {
+      const steps = deriveSteps(context, operation.plan as DerivePlan, null);
+      return undoSteps({ steps, journal: store.journal.journalFor(operation.id), clock, observe: () => {} });
+    };
+    // One that cannot be undone stays open, and keeps no daemon from starting.
+    const left = await undo().then(
+      (failures) => failures.map(({ step, detail }) => `${step}: ${detail}`),
+      (error) => [describeUnknown(error)],
+    );
+    if (left.length === 0) store.journal.close(operation.id, "undone");
+    else log.warn("a build of an image was not undone", { image: operation.subject, detail: left.join("; ") });
   }
 };
 

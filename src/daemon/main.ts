@@ -172,7 +172,7 @@ export const runDaemon = async (options: DaemonOptions): Promise<number> => {
   };
   const context: Context = { ...parts, ports: createPortKeeper(parts) };
 
-  await images.recover();
+  for (const detail of await images.recover()) log.warn("a build of an image was not undone", { detail });
   await recover(context);
   await recoverDerivations(context);
   keepSshConfig(context);

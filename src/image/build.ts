@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { type Step, undoSteps } from "../engine/step.ts";
 import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
-import type { ImageRecord } from "../spec/records.ts";
+import type { ImageRecord, Operation } from "../spec/records.ts";
 import type { ImageCaller } from "./image-service.ts";
 import type { ImageContext } from "./images.ts";
 import { aliasesFor, requireName } from "./keep.ts";
@@ -76,22 +76,33 @@ const requireArtifacts = async ({ host, native }: ImageContext): Promise<void> =
     if (!(await host.files.exists(`${directory}/${artifact}`))) throw fail("bundle.missing", { artifact, directory });
 };
 
-/** Undoes the builds that a crash of the daemon interrupted. */
-export const undoImageOperations = async (context: ImageContext): Promise<void> => {
-  const { store, clock } = context;
-  for (const operation of store.journal.open()) {
+/** Undoes the builds that a crash of the daemon interrupted; answers what was not undone, and why: it stays open, and hinders nothing else. */
+export const undoImageOperations = async (context: ImageContext): Promise<readonly string[]> => {
+  const left: string[] = [];
+  for (const operation of context.store.journal.open()) {
     if (operation.kind !== "image.build" && operation.kind !== "image.register") continue;
-    const plan = operation.plan as ImagePlan;
-    // An earlier banger entered it in the last step: the image is whole, and only the work directory is left.
-    if (store.images.get(operation.subject)) {
-      await context.host.files.removeTree(plan.workDir);
-      store.journal.close(operation.id, "done");
-      continue;
-    }
-    const journal = store.journal.journalFor(operation.id);
-    const failures = await undoSteps({ steps: buildSteps(context, plan, null), journal, clock, observe: () => {} });
-    if (failures.length === 0) store.journal.close(operation.id, "undone");
+    const why = await undoOperation(context, operation).then(
+      (failures) => failures.map(({ step, detail }) => `${step}: ${detail}`),
+      (error) => [describeUnknown(error)],
+    );
+    left.push(...why.map((detail) => `${operation.kind} of ${operation.subject}: ${detail}`));
   }
+  return left;
+};
+
+const undoOperation = async (context: ImageContext, operation: Operation) => {
+  const { store, clock } = context;
+  const plan = operation.plan as ImagePlan;
+  // An earlier banger entered it in the last step: the image is whole, and only the work directory is left.
+  if (store.images.get(operation.subject)) {
+    await context.host.files.removeTree(plan.workDir);
+    store.journal.close(operation.id, "done");
+    return [];
+  }
+  const journal = store.journal.journalFor(operation.id);
+  const failures = await undoSteps({ steps: buildSteps(context, plan, null), journal, clock, observe: () => {} });
+  if (failures.length === 0) store.journal.close(operation.id, "undone");
+  return failures;
 };
 
 /** Kernel and root have nothing to do with each other, and each keeps one core busy. The first failure ends the other. */

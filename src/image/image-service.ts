@@ -40,8 +40,8 @@ export type ImageService = {
   remove(ref: string): Promise<{ id: string; name: string }>;
   /** Also finishes what an earlier daemon left of builds. */
   prune(options: { dryRun: boolean }): Promise<{ removed: string[]; freedMiB: number }>;
-  /** Undoes builds and registrations that a crash interrupted; called once at daemon start. */
-  recover(): Promise<void>;
+  /** Undoes builds and registrations that a crash interrupted; called once at daemon start. Answers what was not undone, and why. Never fails for that. */
+  recover(): Promise<readonly string[]>;
   /** Errors: image.name_taken. */
   requireName(wish: NameWish): void;
   /** Copies a VM's disk to where the image's will be; its record is entered by whoever wanted it. Errors: image.build_failed, image.without_helper, host.no_space. */

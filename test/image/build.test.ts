@@ -102,3 +102,25 @@ test("KVM is proved by the newest kernel that is there, and by none where all ar
   }
   expect(images.anyKernel()).toBe(null);
 });
+
+test("a build of before that cannot be undone is told, hinders no other, and stays open", async () => {
+  const { world, store, host, images } = begin();
+  const { removeTree } = host.files;
+  const workDir = (name: string) => `${world.paths.imagesDir}/.building-${name}`;
+  host.files.removeTree = async (path) => {
+    if (path === workDir("stuck")) throw new Error("it is somebody else's");
+    await removeTree(path);
+  };
+  for (const name of ["stuck", "gone"]) {
+    mkdirSync(workDir(name));
+    // As an earlier banger left it that was killed behind its last step.
+    const plan = { version: 1, workDir: workDir(name) };
+    store.journal.beginOperation({ kind: "image.build", subject: IMAGE_ID, plan, requestedBy: "test" });
+  }
+  expect(await images.recover()).toEqual([`image.build of ${IMAGE_ID}: it is somebody else's`]);
+  expect(readdirSync(world.paths.imagesDir).sort()).toEqual([".building-stuck", IMAGE_ID]);
+  expect(store.journal.open()).toHaveLength(1);
+  host.files.removeTree = removeTree;
+  expect(await images.recover()).toEqual([]);
+  expect(store.journal.open()).toEqual([]);
+});
