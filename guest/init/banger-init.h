@@ -46,6 +46,7 @@ bool parseAccount(const char *line, struct account *account);
 
 /* files.c: paths are relative to the root that main.c made the working directory. Each complains on its own; false on failure. */
 struct owner { mode_t mode; uid_t uid; gid_t gid; };
+/* errno says why not: ENOENT only for a file that is not there. */
 bool readWhole(const char *path, char **bytes, size_t *length);
 bool writeWhole(const char *path, const char *bytes, size_t length, struct owner owner);
 bool makeDirectories(const char *path, struct owner owner);

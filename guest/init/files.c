@@ -32,7 +32,12 @@ bool readWhole(const char *path, char **bytes, size_t *length) {
   *bytes = NULL;
   *length = 0;
   if (fd < 0) return false;
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size > (off_t)FILE_MAX) goto fail;
+  if (fstat(fd, &info) != 0) goto fail;
+  if (!S_ISREG(info.st_mode) || info.st_size > (off_t)FILE_MAX) {
+    /* Never what an earlier call left: whoever reads "missing" there writes a new file over this one. */
+    errno = S_ISREG(info.st_mode) ? EFBIG : EINVAL;
+    goto fail;
+  }
   *bytes = malloc((size_t)info.st_size + 1);
   if (*bytes == NULL) goto fail;
   while (*length < (size_t)info.st_size) {
@@ -45,10 +50,12 @@ bool readWhole(const char *path, char **bytes, size_t *length) {
   (*bytes)[*length] = 0;
   close(fd);
   return true;
-fail:
+fail:;
+  int error = errno;
   free(*bytes);
   *bytes = NULL;
   close(fd);
+  errno = error;
   return false;
 }
 

@@ -159,3 +159,13 @@ test("a symbolic link in the way of a file is replaced, not followed", () => {
   expect(lstatSync(join(root, "etc/resolv.conf")).isSymbolicLink()).toBe(false);
   expect(read("precious")).toBe("precious\n");
 });
+
+test("a file of hosts that is too long to be read is left as it is, and told", () => {
+  const long = `127.0.0.1\tlocalhost\n${"0.0.0.0\tads.example\n".repeat(60_000)}`;
+  writeFileSync(join(root, "etc/hosts"), long);
+  const { code, stderr } = runInit(program, root, document({ hostname: "web\n" }));
+  expect(code).toBe(3);
+  expect(stderr).toContain("read etc/hosts: File too large");
+  expect(read("etc/hosts") === long).toBe(true);
+  expect(read("etc/hostname")).toBe("web\n");
+});
