@@ -1,7 +1,7 @@
 // The operations on a VM, each under the VM's lock: start, stop, delete, and what follows when a guest ends by itself.
-import { isSimulatedCrash, runSteps, type StepObserver, undoSteps } from "../engine/step.ts";
+import { isSimulatedCrash, runSteps, type StepObserver, type UndoFailure, undoSteps } from "../engine/step.ts";
 import type { HostFacts } from "../host/host.ts";
-import { fail, isBangerError, reportOf } from "../spec/errors.ts";
+import { fail, hasCode, isBangerError, reportOf } from "../spec/errors.ts";
 import type { ProgressEvent, StepEvent } from "../spec/events.ts";
 import type { CreatePlan, StartPlan } from "../spec/plan.ts";
 import type { Operation } from "../spec/records.ts";
@@ -151,7 +151,7 @@ export const stopVm = async (context: Context, id: string, request: StopRequest)
   return setState(context, id, "stopped", request.cause);
 };
 
-/** The one way back from a start, for stop, guest ends and recovery. Errors: operation.undo_incomplete (the VM is in `error` then). */
+/** The one way back from a start, for stop, guest ends and recovery. Errors: operation.undo_incomplete, operation.step_unknown (the VM is in `error` then). */
 const undoStart = async (
   context: Context,
   record: VmRecord,
@@ -179,16 +179,21 @@ const undoStart = async (
   throw failUndo(context, record, failures);
 };
 
-const failUndo = (context: Context, record: VmRecord, failures: readonly { step: string; detail: string }[]) => {
-  const error = fail("operation.undo_incomplete", {
-    vm: record.spec.name,
-    steps: failures.map(({ step }) => step),
-    detail: failures.map(({ detail }) => detail).join("; "),
-  });
-  context.store.vms.updateRuntime(record.id, {
-    lastError: { code: error.code, message: error.message, fix: error.fix, at: context.now().toISOString() },
-  });
-  setState(context, record.id, "error");
+/** The VM stays, in `error` and with its cause, so that what is left has a name. */
+export const leaveWith = (context: Context, id: string, cause: unknown): void => {
+  const { code, message, fix } = reportOf(cause);
+  context.store.vms.updateRuntime(id, { lastError: { code, message, fix, at: context.now().toISOString() } });
+  setState(context, id, "error");
+};
+
+export const failUndo = (context: Context, record: VmRecord, failures: readonly UndoFailure[]) => {
+  const steps = failures.map(({ step }) => step);
+  const detail = failures.map((failure) => failure.detail).join("; ");
+  const vm = record.spec.name;
+  const error = failures.some(({ cause }) => hasCode(cause, "operation.step_unknown"))
+    ? fail("operation.step_unknown", { vm, steps })
+    : fail("operation.undo_incomplete", { vm, steps, detail });
+  leaveWith(context, record.id, error);
   return error;
 };
 
@@ -211,13 +216,6 @@ export const forget = ({ store }: Context, id: string, operation: number | null)
     if (operation !== null) store.journal.close(operation, "undone");
     store.vms.remove(id);
   });
-
-/** A creation that failed and could not be undone: the record stays, so that what is left has a name. */
-const settleCreate = (context: Context, id: string, error: unknown): void => {
-  const { code, message, fix } = reportOf(error);
-  context.store.vms.updateRuntime(id, { lastError: { code, message, fix, at: context.now().toISOString() } });
-  setState(context, id, "error");
-};
 
 export type CreateRequest = Caller & { signal: AbortSignal };
 
@@ -246,7 +244,7 @@ export const createVm = async (
   } catch (error) {
     if (isSimulatedCrash(error)) throw error;
     if (journal.standing().length === 0) forget(context, record.id, operation);
-    else settleCreate(context, record.id, error);
+    else leaveWith(context, record.id, error);
     throw isBangerError(error) || !request.signal.aborted
       ? error
       : fail("operation.cancelled", { operation: "The creation" }, error);

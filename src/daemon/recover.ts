@@ -8,7 +8,7 @@ import type { EndCause, NetworkMode, VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { createSteps } from "./create.ts";
 import { openLive } from "./live.ts";
-import { deleteVm, forget, setState, stopVm } from "./operate.ts";
+import { deleteVm, failUndo, forget, setState, stopVm } from "./operate.ts";
 import { placesOf, readCreatePlan, readStartPlan } from "./stored-plan.ts";
 
 const SHIM_TIMEOUT_MS = 2000;
@@ -176,7 +176,7 @@ const carryOut = async (context: Context, { record, recovery, obstacle }: Found)
       return;
     }
     case "undo-create":
-      await undoCreate(context, store.journal.standing(record.id, "vm.create"), record.id);
+      await undoCreate(context, store.journal.standing(record.id, "vm.create"), record);
       return;
     case "finish-delete":
       await deleteVm(context, record.id, caller);
@@ -194,13 +194,14 @@ const carryOut = async (context: Context, { record, recovery, obstacle }: Found)
   }
 };
 
-const undoCreate = async (context: Context, operation: Operation | null, id: string): Promise<void> => {
-  if (!operation) return forget(context, id, null);
+const undoCreate = async (context: Context, operation: Operation | null, record: VmRecord): Promise<void> => {
+  if (!operation) return forget(context, record.id, null);
   const failures = await undoSteps({
     steps: createSteps(context, readCreatePlan(context, operation), null),
     journal: context.store.journal.journalFor(operation.id),
     clock: context.clock,
     observe: () => {},
   });
-  if (failures.length === 0) forget(context, id, operation.id);
+  if (failures.length > 0) throw failUndo(context, record, failures);
+  forget(context, record.id, operation.id);
 };

@@ -1,5 +1,5 @@
 // Runs a list of reversible steps: the journal is written before each effect, and undoing is one function for everyone.
-import { describeUnknown, isBangerError } from "../spec/errors.ts";
+import { describeUnknown, fail, isBangerError } from "../spec/errors.ts";
 import type { StepEvent } from "../spec/events.ts";
 
 /** One reversible step. `undo` succeeds when nothing is left to undo, and is never cancelled. */
@@ -65,18 +65,26 @@ export type UndoFailure = { step: string; detail: string; cause: unknown };
 
 /**
  * Undoes every standing step, newest first, without stopping at a failure; what failed is returned and stays open in the journal.
+ * Where a step stands that is not among `steps`, as in a journal of a newer banger, nothing is undone and nothing is written: what that step
+ * made may lie on what the others did, and only who knows it can take them back in order. Each such step is a failure, `operation.step_unknown`.
  * Rollback, stop, delete and recovery are all this function.
  */
 export const undoSteps = async (options: Omit<RunOptions, "signal">): Promise<readonly UndoFailure[]> => {
   const { steps, journal, clock, observe } = options;
   const byName = new Map(steps.map((step) => [step.name, step]));
+  const standing = journal.standing().flatMap((name) => byName.get(name) ?? []);
+  const unknown = journal.standing().filter((name) => !byName.has(name));
+  if (unknown.length > 0) {
+    const cause = fail("operation.step_unknown", { steps: unknown });
+    return unknown.map((step) => ({ step, detail: cause.message, cause }));
+  }
   const failures: UndoFailure[] = [];
-  for (const name of [...journal.standing()].reverse()) {
+  for (const step of standing.reverse()) {
+    const { name } = step;
     const startedMs = clock();
-    const step = byName.get(name);
     try {
       observe({ step: name, phase: "undo", ms: null });
-      await step?.undo();
+      await step.undo();
       journal.undone(name);
       observe({ step: name, phase: "undone", ms: clock() - startedMs });
     } catch (error) {

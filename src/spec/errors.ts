@@ -70,6 +70,11 @@ export const errors = {
     message: ({ vm, steps, detail }) => `Not everything of ${vm} could be undone (${list(steps)}): ${detail}`,
     fix: () => "banger audit   # lists what is left; the daemon tries again by itself",
   }),
+  "operation.step_unknown": entry<{ vm?: string; steps: readonly string[] }>({
+    message: ({ vm, steps }) =>
+      `${vm ?? "This"} was made by another banger: this one does not know how to undo ${list(steps)}, and took nothing of it back.`,
+    fix: () => "install the newer banger again",
+  }),
 
   // VMs
   "vm.not_found": entry<{ vm: string; known?: readonly string[] }>({

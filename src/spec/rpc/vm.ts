@@ -146,7 +146,7 @@ export const vmMethods = {
     input: z.object({ vm, force: force.describe("do not ask the guest: end it at once"), timeout }),
     output: VmChange,
     events: ProgressEvent,
-    errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "operation.undo_incomplete"],
+    errors: ["vm.not_found", "vm.ambiguous", "vm.wrong_state", "operation.undo_incomplete", "operation.step_unknown"],
     positional: ["vm"],
     command: {
       path: ["vm", "stop"],
@@ -164,7 +164,7 @@ export const vmMethods = {
     input: z.object({ vm, force: force.describe("do not ask the guest: end it at once"), timeout }),
     output: VmChange,
     events: ProgressEvent,
-    errors: [...startErrors, "operation.undo_incomplete"],
+    errors: [...startErrors, "operation.undo_incomplete", "operation.step_unknown"],
     positional: ["vm"],
     command: {
       path: ["vm", "restart"],
@@ -179,7 +179,7 @@ export const vmMethods = {
     input: z.object({ vm: exactVm }),
     output: VmChange,
     events: ProgressEvent,
-    errors: ["vm.not_found", "operation.undo_incomplete"],
+    errors: ["vm.not_found", "operation.undo_incomplete", "operation.step_unknown"],
     positional: ["vm"],
     command: {
       path: ["vm", "kill"],
@@ -193,7 +193,7 @@ export const vmMethods = {
     input: z.object({ vm: exactVm, force: force.describe("also when it runs: stop it first") }),
     output: z.object({ id: z.string(), name: z.string(), deleted: z.literal(true) }),
     events: ProgressEvent,
-    errors: ["vm.not_found", "vm.running", "operation.undo_incomplete"],
+    errors: ["vm.not_found", "vm.running", "operation.undo_incomplete", "operation.step_unknown"],
     positional: ["vm"],
     command: {
       path: ["vm", "delete"],
