@@ -18,7 +18,7 @@ type Rule = {
   interfaces: readonly string[];
   /** Whether it is about every packet. */
   isUnconditional: boolean;
-  verdict: "accept" | "drop" | { jump: string } | null;
+  verdict: "accept" | "drop" | "return" | { jump: string; isGoto: boolean } | null;
 };
 
 export type Ruleset = { chains: readonly Chain[]; rules: readonly Rule[] };
@@ -43,8 +43,9 @@ const verdictOf = (statements: readonly Json[]): Rule["verdict"] => {
   for (const statement of statements) {
     if ("accept" in statement) return "accept";
     if ("drop" in statement || "reject" in statement) return "drop";
-    const jump = isObject(statement.jump) ? statement.jump : isObject(statement.goto) ? statement.goto : null;
-    if (jump) return { jump: text(jump.target) };
+    if ("return" in statement) return "return";
+    const jump = statement.jump ?? statement.goto;
+    if (isObject(jump)) return { jump: text(jump.target), isGoto: "goto" in statement };
     // Rules of iptables' own extensions show their verdict only in their words.
     const foreign = isObject(statement.xt) ? statement.xt : null;
     if (foreign && foreign.name === "REJECT") return "drop";
@@ -52,7 +53,11 @@ const verdictOf = (statements: readonly Json[]): Rule["verdict"] => {
   return null;
 };
 
-const isCondition = (statement: Json): boolean => "match" in statement || "vmap" in statement || "xt" in statement;
+/** Whatever is not known to be for every packet, such as a limit, is taken for a condition. */
+const isCondition = (statement: Json): boolean => {
+  if (isObject(statement.xt)) return statement.xt.type !== "target";
+  return !Object.keys(statement).every((key) => /^(counter|log|accept|drop|reject|return|jump|goto)$/.test(key));
+};
 
 /** Entries that it cannot read are left out. */
 export const parseRuleset = (json: string): Ruleset => {
@@ -98,25 +103,46 @@ const ownerOf = (base: Chain, { chains }: Ruleset): ForwardDrop["owner"] => {
 const matches = (pattern: string, name: string): boolean =>
   pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
 
-/** Chains of others at the forward hook that drop by policy or at their end, without a rule before that accepts our bridge. */
-export const findForwardDrops = (ruleset: Ruleset, bridge: string): ForwardDrop[] => {
-  const rulesOf = (chain: Pick<Chain, "family" | "table" | "name">) =>
-    ruleset.rules.filter(
-      (rule) => rule.family === chain.family && rule.table === chain.table && rule.chain === chain.name,
-    );
-  const accepts = (chain: Pick<Chain, "family" | "table" | "name">, seen: ReadonlySet<string>): boolean =>
-    rulesOf(chain).some(({ verdict, interfaces, family, table }) => {
-      if (verdict === "accept") return interfaces.some((name) => matches(name, bridge));
-      if (verdict === null || verdict === "drop" || seen.has(verdict.jump)) return false;
-      return accepts({ family, table, name: verdict.jump }, new Set([...seen, verdict.jump]));
-    });
-  return ruleset.chains
+/** Which packets come to a rule: all that are forwarded, those of our bridge, or others of which nothing is known. */
+const ALL = 0;
+const OURS = 1;
+const SOME = 2;
+
+/** Chains of others at the forward hook that drop by policy or by a rule for everything, without a rule before that accepts our bridge. */
+export const findForwardDrops = ({ chains, rules }: Ruleset, bridge: string): ForwardDrop[] => {
+  const keyOf = (family: string, table: string, chain: string): string => [family, table, chain].join(" ");
+  const byChain = Map.groupBy(rules, ({ family, table, chain }) => keyOf(family, table, chain));
+
+  const fateIn = (base: Chain): "accept" | "drop" | null => {
+    // A verdict ends the walk, so that a chain that was looked at has none; chains may jump to each other in any number of ways.
+    const seen = new Set<string>();
+    const walk = (chain: string, reach: number): "accept" | "drop" | null => {
+      const key = keyOf(base.family, base.table, chain);
+      if (seen.has(`${key} ${reach}`)) return null;
+      seen.add(`${key} ${reach}`);
+      for (const { verdict, interfaces, isUnconditional } of byChain.get(key) ?? []) {
+        if (verdict === null) continue;
+        const own = isUnconditional ? ALL : interfaces.some((name) => matches(name, bridge)) ? OURS : SOME;
+        const both = Math.max(own, reach);
+        if (verdict === "accept" && (own === OURS || both <= OURS)) return "accept";
+        if (verdict === "drop" && both === ALL) return "drop";
+        const fate = typeof verdict === "object" ? walk(verdict.jump, both) : null;
+        if (fate !== null) return fate;
+        // Nothing comes to the rules after it.
+        if (own === ALL && !(typeof verdict === "object" && !verdict.isGoto)) return null;
+      }
+      return null;
+    };
+    return walk(base.name, ALL);
+  };
+
+  return chains
     .filter(({ family, table, hook }) => hook === "forward" && /^(ip|inet)$/.test(family) && !table.startsWith("bgr-"))
-    .filter((chain) => {
-      const isDropping =
-        chain.policy === "drop" ||
-        rulesOf(chain).some(({ verdict, isUnconditional }) => verdict === "drop" && isUnconditional);
-      return isDropping && !accepts(chain, new Set());
-    })
-    .map((chain) => ({ owner: ownerOf(chain, ruleset), family: chain.family, table: chain.table, chain: chain.name }));
+    .filter((chain) => (fateIn(chain) ?? chain.policy) === "drop")
+    .map((chain) => ({
+      owner: ownerOf(chain, { chains, rules }),
+      family: chain.family,
+      table: chain.table,
+      chain: chain.name,
+    }));
 };

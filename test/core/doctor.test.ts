@@ -437,6 +437,39 @@ describe("other tools' rules", () => {
     ).toEqual([]);
   });
 
+  test("a rule that accepts everything, here or in a chain that is jumped to, makes it harmless too", () => {
+    const accepting = { accept: null };
+    expect(read(...docker, rule("filter", "FORWARD", [{ counter: null }, accepting]))).toEqual([]);
+    expect(read(...docker, rule("filter", "DOCKER-USER", [accepting]))).toEqual([]);
+    const tcp = { match: { op: "==", left: { payload: { protocol: "ip", field: "protocol" } }, right: "tcp" } };
+    expect(read(...docker, rule("filter", "FORWARD", [tcp, accepting])).length).toBe(1);
+    expect(
+      read(...docker, rule("filter", "FORWARD", [{ drop: null }]), rule("filter", "FORWARD", [accepting])).length,
+    ).toBe(1);
+    const limited = { limit: { rate: 10, per: "second" } };
+    expect(read(...docker, rule("filter", "FORWARD", [limited, accepting])).length).toBe(1);
+    const established = rule("filter", "FORWARD", [tcp, { jump: { target: "DOCKER-USER" } }]);
+    const [policy, user] = docker as [object, object];
+    expect(read(policy, user, established, rule("filter", "DOCKER-USER", [accepting])).length).toBe(1);
+    const late = [rule("filter", "DOCKER-USER", [{ drop: null }]), rule("filter", "FORWARD", [accepting])];
+    expect(read(...docker, ...late).length).toBe(1);
+    const back = [rule("filter", "DOCKER-USER", [{ return: null }]), rule("filter", "DOCKER-USER", [accepting])];
+    expect(read(...docker, ...back).length).toBe(1);
+  });
+
+  test("chains that jump to each other many times are each looked at once", () => {
+    const names = Array.from({ length: 40 }, (_, index) => `c${index}`);
+    const jump = (target: string) => [{ jump: { target } }];
+    const woven = names.flatMap((name, index) =>
+      names.slice(index + 1).flatMap((next) => [rule("filter", name, jump(next)), rule("filter", name, jump(next))]),
+    );
+    const chains = names.map((name) => chain("filter", name));
+    const found = read(...docker, ...chains, rule("filter", "FORWARD", jump("c0")), ...woven);
+    expect(found.map(({ owner }) => owner)).toEqual(["docker"]);
+    const last = rule("filter", "c39", [matching("iifname", "bgr-*"), { accept: null }]);
+    expect(read(...docker, ...chains, rule("filter", "FORWARD", jump("c0")), ...woven, last)).toEqual([]);
+  });
+
   test("a last rule that rejects everything counts like a policy", () => {
     const firewalld = [
       { chain: { family: "inet", table: "firewalld", name: "filter_FORWARD", ...forward, policy: "accept" } },
@@ -444,6 +477,16 @@ describe("other tools' rules", () => {
     ];
     expect(read(...firewalld).map(({ owner }) => owner)).toEqual(["firewalld"]);
     expect(read(chain("x", "f", forward), rule("x", "f", [matching("iifname", "a"), { drop: null }]))).toEqual([]);
+    const rejecting = [{ counter: null }, { xt: { type: "target", name: "REJECT" } }];
+    expect(read(chain("x", "f", forward), chain("x", "end"), rule("x", "end", rejecting))).toEqual([]);
+    expect(
+      read(
+        chain("x", "f", forward),
+        chain("x", "end"),
+        rule("x", "f", [{ jump: { target: "end" } }]),
+        rule("x", "end", rejecting),
+      ).length,
+    ).toBe(1);
   });
 
   test("each tool is told in its own way", () => {
