@@ -23,6 +23,19 @@ const NOTE_MS = 5000;
 const isSameIn = (keys: readonly (keyof Model)[], one: Model, other: Model): boolean =>
   keys.every((key) => one[key] === other[key]);
 
+/** A question about VMs that went away while it was asked is about the others; where none is left it closes, and says so. */
+const withoutQuestion = (model: Model, vms: NonNullable<Model["vms"]>, before: Model): Model => {
+  const { overlay, notice, nowMs } = model;
+  if (overlay?.kind !== "confirm") return model;
+  const ids = overlay.ids.filter((id) => vms.has(id));
+  if (ids.length === overlay.ids.length) return model;
+  if (ids.length > 0) return { ...model, overlay: { ...overlay, ids } };
+  const [first = "", ...others] = overlay.ids;
+  const who = others.length === 0 ? `${before.vms?.get(first)?.name ?? "it"} is` : "all of them are";
+  const note = { kind: "note", text: `${who} gone: nothing to ${overlay.verb}`, atMs: nowMs } as const;
+  return { ...model, overlay: null, notice: notice?.kind === "error" ? notice : note };
+};
+
 /** Forgets what is about VMs that are gone, or that no longer move. */
 const tidy = (model: Model, before: Model): Model => {
   const { vms } = model;
@@ -36,7 +49,7 @@ const tidy = (model: Model, before: Model): Model => {
   };
   const marked = [...model.marked].filter((id) => vms.has(id));
   return {
-    ...model,
+    ...withoutQuestion(model, vms, before),
     steps: keep(model.steps, isMoving),
     usage: keep(model.usage, ({ state }) => state === "running" || state === "paused"),
     marked: marked.length === model.marked.size ? model.marked : new Set(marked),

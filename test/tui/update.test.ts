@@ -113,6 +113,27 @@ describe("marks and operations", () => {
     expect(effectsOf(stopped, "y")).toMatchObject([{ calls: [{ input: { force: false } }] }]);
   });
 
+  test("a question is about those that are still there, and closes with a note when none is", () => {
+    const deleted = (vm: (typeof fleet)[number]): Message => ({
+      type: "events",
+      events: [
+        { cursor: 1, at: new Date(NOW_MS).toISOString(), event: { type: "vm.deleted", vm: vm.name, id: vm.id } },
+      ],
+      isHistory: false,
+    });
+    const [web, db] = [fleet[0]!, fleet[1]!];
+    const asked = type(opened(), "/", "running", "enter", "space", "space", "X");
+    const one = send(asked, deleted(web));
+    expect(textOn(one)).toContain("Delete db, which runs, with all data? y/N");
+    const none = send(one, deleted(db));
+    expect(none.overlay).toBeNull();
+    expect(none.notice).toMatchObject({ kind: "note", text: "db is gone: nothing to delete" });
+    expect(effectsOf(none, "y").filter(({ kind }) => kind === "perform")).toEqual([]);
+    const both = send(asked, { type: "listed", vms: fleet.filter((vm) => vm !== web && vm !== db) });
+    expect(both.overlay).toBeNull();
+    expect(both.notice).toMatchObject({ kind: "note", text: "all of them are gone: nothing to delete" });
+  });
+
   test("a start asks nothing, and what cannot be started is said", () => {
     const stopped = type(opened(), "/", "old", "enter");
     expect(effectsOf(stopped, "u")).toMatchObject([{ calls: [{ method: "vm.start" }] }]);
