@@ -140,7 +140,7 @@ export const gatherSystem: Pick<Gatherers, SystemFacts> = {
   vhostVsock: () => deviceState("/dev/vhost-vsock"),
   firecracker: async (ports) => {
     const probe = await ports.probe("firecracker");
-    const path = probe.ok ? probe.binary.path : (/ at (\/\S+) needs KVM/.exec(probe.reason)?.[1] ?? null);
+    const path = probe.ok ? probe.binary.path : (probe.path ?? null);
     const sha256 = path === null ? null : await ports.hashFile(path);
     const origin =
       path === null || sha256 === null ? "unknown" : await ports.originOf({ name: "firecracker", path, sha256 });

@@ -87,7 +87,8 @@ export type VmmControl = {
 /** `againMs`: what it says of KVM is asked for again from then on, unix ms; left out where it lasts. */
 export type VmmProbe =
   | { ok: true; binary: VmmBinary; accelerator: "kvm" | "tcg"; reason: string; againMs?: number }
-  | { ok: false; reason: string; package: string | null; againMs?: number };
+  /** `path` is that of a program which is there and does not serve. */
+  | { ok: false; reason: string; package: string | null; path?: string; againMs?: number };
 
 export type ProbeOptions = {
   cacheDir: string;

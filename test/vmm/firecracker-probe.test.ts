@@ -3,6 +3,8 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import type { DoctorPorts } from "../../src/doctor/facts.ts";
+import { gatherSystem } from "../../src/doctor/gather-system.ts";
 import { runCommand } from "../../src/host/command.ts";
 import { PROOF_LINE } from "../../src/vmm/boot-proof.ts";
 import type { VmmProbe } from "../../src/vmm/driver.ts";
@@ -14,7 +16,12 @@ import {
   type SearchPlaces,
   searchPlaces,
 } from "../../src/vmm/firecracker/binary.ts";
-import { decideProof, proveFirecracker, renderProofConfiguration } from "../../src/vmm/firecracker/probe.ts";
+import {
+  decideProof,
+  probeFirecracker,
+  proveFirecracker,
+  renderProofConfiguration,
+} from "../../src/vmm/firecracker/probe.ts";
 import { chooseDriver, driverOrder } from "../../src/vmm/index.ts";
 import { findKvmObstacle } from "../../src/vmm/kvm-device.ts";
 import { FAKE_KERNEL } from "../fakes/fake-firecracker-driver.ts";
@@ -164,6 +171,27 @@ describe("the proof of KVM with Firecracker", () => {
     expect(ended("", "Error: Kvm: permission denied\nmore", 1).reason).toEndWith(": Error: Kvm: permission denied");
     expect(decideProof("silent").reason).toContain("said nothing in 12 s");
     expect(decideProof("timeout").reason).toContain("did not get to user mode in 90 s");
+  });
+
+  test("names the program that it was for, blanks and all, so that doctor can say whose it is", async () => {
+    const path = await program("my own VMM/firecracker");
+    const { BANGER_FIRECRACKER: before } = process.env;
+    process.env.BANGER_FIRECRACKER = path;
+    try {
+      const options = { cacheDir: directory, bootId: "b", processes: { runCommand }, kernel: null, signal };
+      const probe = await probeFirecracker(options);
+      const hashed: string[] = [];
+      const ports = {
+        probe: async () => probe,
+        hashFile: async (file: string) => hashed.push(file) && "0123",
+        originOf: async () => "unknown",
+      } as unknown as DoctorPorts;
+      expect(await gatherSystem.firecracker(ports)).toMatchObject({ probe: { ok: false }, path, sha256: "0123" });
+      expect(hashed).toEqual([path]);
+    } finally {
+      if (before === undefined) delete process.env.BANGER_FIRECRACKER;
+      else process.env.BANGER_FIRECRACKER = before;
+    }
   });
 
   test("is not tried where there is no device, or none that may be opened", async () => {

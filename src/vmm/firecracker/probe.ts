@@ -86,5 +86,11 @@ export const probeFirecracker = async (options: ProbeOptions): Promise<VmmProbe>
   const again = verdict.againMs === undefined ? {} : { againMs: verdict.againMs };
   return verdict.isProved
     ? { ok: true, binary, accelerator: "kvm", reason: `${name} with KVM: ${verdict.reason}` }
-    : { ok: false, reason: `${name} at ${binary.path} needs KVM: ${verdict.reason}`, package: null, ...again };
+    : {
+        ok: false,
+        reason: `${name} at ${binary.path} needs KVM: ${verdict.reason}`,
+        package: null,
+        path: binary.path,
+        ...again,
+      };
 };
