@@ -1,6 +1,7 @@
 // Brings records and host together when the daemon starts, and again whenever it is asked to: every open operation is adopted, undone or finished.
 import { decideRecovery, type Observed, type Recovery } from "../core/decide-recovery.ts";
-import { undoSteps } from "../engine/step.ts";
+import { isTransitional } from "../core/vm-state.ts";
+import { isSimulatedCrash, undoSteps } from "../engine/step.ts";
 import { describeUnknown, hasCode, reportOf } from "../spec/errors.ts";
 import type { StartPlan } from "../spec/plan.ts";
 import type { Operation } from "../spec/records.ts";
@@ -8,7 +9,7 @@ import type { EndCause, NetworkMode, VmRecord } from "../spec/vm.ts";
 import type { Context } from "./context.ts";
 import { createSteps } from "./create.ts";
 import { openLive } from "./live.ts";
-import { deleteVm, failUndo, forget, setState, stopVm } from "./operate.ts";
+import { deleteVm, failUndo, forget, leaveWith, setState, stopVm } from "./operate.ts";
 import { placesOf, readCreatePlan, readStartPlan } from "./stored-plan.ts";
 
 const SHIM_TIMEOUT_MS = 2000;
@@ -31,7 +32,12 @@ export const recover = async (context: Context): Promise<RecoveryReport> => {
     await context.locks.run(record.id, async () => {
       const failure = await carryOut(context, one).then(
         () => null,
-        (error) => describeUnknown(error),
+        (error) => {
+          // What is between two states is nothing that anybody could go on from.
+          const now = isSimulatedCrash(error) ? null : store.vms.get(record.id);
+          if (now && isTransitional(now.state)) leaveWith(context, record.id, error);
+          return describeUnknown(error);
+        },
       );
       log.info("recovered", { vm: record.spec.name, action: recovery.action, failure });
       report.push({ vm: record.spec.name, action: recovery.action, failure });

@@ -324,6 +324,45 @@ describe("a plan that was stored cannot be read by the next daemon", () => {
   });
 });
 
+describe("a plan of a creation cannot be read where it is needed to go on", () => {
+  const spoil = (world: FakeWorld): void => {
+    const database = new Database(world.paths.database);
+    database.run(
+      "UPDATE operations SET plan_version = 2, plan = json_set(plan, '$.version', 2) WHERE kind = 'vm.create'",
+    );
+    database.close();
+  };
+  const expectLeft = async (daemon: Daemon): Promise<void> => {
+    const { state, lastError } = await daemon.vm["vm.show"](ref, daemon.call());
+    expect([state, lastError?.code]).toEqual(["error", "store.newer_document"]);
+  };
+
+  test("to undo one that was cut short: the VM says why it is left, instead of being made for ever", async () => {
+    const { world, daemon } = await begin();
+    daemon.hooks.onBegin = (step) => {
+      if (step !== "disk.clone") return;
+      world.crash();
+      throw new SimulatedCrash("in the creation");
+    };
+    await settled(operations.create.act(daemon));
+    spoil(world);
+    await expectLeft(await restart(world));
+  });
+
+  test("to finish a deletion: the VM says why it is left, instead of being deleted for ever", async () => {
+    const { world, daemon } = await begin();
+    await operations.delete.prepare(daemon);
+    daemon.hooks.onUndone = (step) => {
+      if (step !== "disk.clone") return;
+      world.crash();
+      throw new SimulatedCrash("in the deletion");
+    };
+    await settled(operations.delete.act(daemon));
+    spoil(world);
+    await expectLeft(await restart(world));
+  });
+});
+
 describe("while a VM is made, and has not entered the records yet", () => {
   /** As long as the answer has not come, its image and its kernel are chosen and nobody has them. */
   const beginCreating = async () => {
