@@ -24,16 +24,23 @@ export const audit = async (context: Context, requestedBy: string): Promise<Find
 
 const isUp = ({ state }: VmRecord) => state !== "stopped" && state !== "creating";
 
+/** A VM whose record cannot be read may run as well as not: its start stands where it does. */
+const upIn = ({ store }: Context, records: readonly VmRecord[]): string[] => [
+  ...records.filter(isUp).map(({ id }) => id),
+  ...store.vms.unreadable().flatMap(({ id }) => (store.journal.standing(id, "vm.start") ? [id] : [])),
+];
+
 const auditNetwork = async (
   context: Context,
   records: readonly VmRecord[],
   requestedBy: string,
 ): Promise<Finding[]> => {
-  const places = records.filter(isUp).flatMap(({ id }) => placesOf(context.store.journal.standing(id, "vm.start")));
+  const up = upIn(context, records);
+  const places = up.flatMap((id) => placesOf(context.store.journal.standing(id, "vm.start")));
   // An instance that never had a network cannot have left one, and asking would need privilege.
   if (context.subnet.known() === null) return [];
   const found = await context.network.lists(requestedBy);
-  const running = new Set(records.filter(isUp).map(({ id }) => id));
+  const running = new Set(up);
   const jails = (found.bridge?.jails ?? []).filter((vm) => !running.has(vm));
   return [
     ...jails.map((vm) => leaked(`jail of ${vm}`, "no running VM has it")),
@@ -61,8 +68,8 @@ const compareNetwork = (found: NetInventory | null, places: readonly { tap: stri
 
 const auditDirectories = async (context: Context, records: readonly VmRecord[]): Promise<Finding[]> => {
   const { host, paths } = context;
-  const known = new Set(records.map(({ id }) => id));
-  const running = new Set(records.filter(isUp).map(({ id }) => id));
+  const known = new Set([...records, ...context.store.vms.unreadable()].map(({ id }) => id));
+  const running = new Set(upIn(context, records));
   const places = [
     { directory: paths.vmsDir, allowed: known },
     { directory: paths.stateVmsDir, allowed: known },
@@ -102,7 +109,8 @@ const auditVms = async (context: Context, records: readonly VmRecord[]): Promise
 };
 
 const auditOperations = async (context: Context, records: readonly VmRecord[]): Promise<Finding[]> => {
-  const states = new Map(records.map(({ id, state }) => [id, state]));
+  const states = new Map<string, VmRecord["state"] | "unreadable">(records.map(({ id, state }) => [id, state]));
+  for (const { id } of context.store.vms.unreadable()) states.set(id, "unreadable");
   return context.store.journal.open().flatMap((operation): Finding[] => {
     const state = states.get(operation.subject);
     const failed = operation.steps.filter(({ phase }) => phase === "undo_failed").map(({ name }) => name);

@@ -61,9 +61,11 @@ const look = async (context: Context, record: VmRecord): Promise<Found> => {
 
 /** The rules for everyone who stays are applied as one, before anything is taken back: adding them one by one would cut off the rest. */
 const renewNetwork = async (context: Context, found: readonly Found[]): Promise<void> => {
-  const places = found
-    .filter(({ recovery }) => recovery.action === "adopt" || recovery.action === "leave")
-    .flatMap(({ record }) => placesOf(context.store.journal.standing(record.id, "vm.start")));
+  const { vms, journal } = context.store;
+  const staying = found.filter(({ recovery }) => recovery.action === "adopt" || recovery.action === "leave");
+  // Those whose records cannot be read, of a newer banger say, run on beside the others.
+  const ids = [...staying.map(({ record }) => record.id), ...vms.unreadable().map(({ id }) => id)];
+  const places = ids.flatMap((id) => placesOf(journal.standing(id, "vm.start")));
   const isOurs = found.some(({ recovery }) => recovery.action !== "none");
   if (!isOurs) return;
   const serve = async (mode: NetworkMode) => {

@@ -212,9 +212,11 @@ const prune = async (context: ImageContext, options: { dryRun: boolean; kernelIn
     options.kernelInUse,
   ]);
   const kernels = store.kernels.all();
+  // Which kernel a VM pins whose record cannot be read, nobody can say.
+  const isKnown = store.vms.unreadable().length === 0;
   const kept = new Set([
     ...images.map(({ dir }) => dir),
-    ...kernels.filter(({ id }) => pinned.has(id)).map(({ dir }) => dir),
+    ...kernels.filter(({ id }) => !isKnown || pinned.has(id)).map(({ dir }) => dir),
   ]);
   const found = await Promise.all(
     [paths.imagesDir, paths.kernelsDir].map(async (directory) =>

@@ -324,6 +324,41 @@ describe("a plan that was stored cannot be read by the next daemon", () => {
   });
 });
 
+describe("a record of a VM cannot be read by the next daemon", () => {
+  const setVersion = (world: FakeWorld, version: number): void => {
+    const database = new Database(world.paths.database);
+    database.run(`UPDATE vms SET spec = json_set(spec, '$.version', ${version}) WHERE name = '${NAME}'`);
+    database.close();
+  };
+
+  test("it runs on: its rules and files stay, nothing of it counts as left over, and its kernel is not pruned", async () => {
+    const { world, daemon } = await begin();
+    await operations.stop.prepare(daemon);
+    await daemon.vm["vm.create"]({ ...createInput("other"), start: true }, daemon.call());
+    const { id } = await daemon.vm["vm.show"](ref, daemon.call());
+    const membersNow = () =>
+      world.network.tables
+        .values()
+        .toArray()
+        .map(({ members }) => members.length);
+    expect(membersNow()).toEqual([2]);
+    world.crash();
+    setVersion(world, 2);
+    const next = await restart(world);
+    expect((await next.vm["vm.list"]({ label: {} }, next.call())).map(({ name }) => name)).toEqual(["other"]);
+    expect(membersNow()).toEqual([2]);
+    expect(await next.audit()).toEqual([expect.stringContaining(`damaged record of ${NAME}`)]);
+    await next.vm["vm.delete"]({ vm: "other", force: true }, next.call());
+    const images = imageHandlers(next.context);
+    await images["image.delete"]({ image: "debian-13" }, next.call() as never);
+    expect((await images["image.prune"]({ dryRun: false }, next.call() as never)).removed).toEqual([]);
+    expect(membersNow()).toEqual([1]);
+    setVersion(world, 1);
+    const newer = await restart(world);
+    expect(await newer.vm["vm.show"](ref, newer.call())).toMatchObject({ id, state: "running" });
+  });
+});
+
 describe("a plan of a creation cannot be read where it is needed to go on", () => {
   const spoil = (world: FakeWorld): void => {
     const database = new Database(world.paths.database);
