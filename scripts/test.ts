@@ -1,8 +1,9 @@
 // Runs every test that this machine can run, group by group, and sums up; the last line is "N passed, N failed, N skipped".
-// usage: bun scripts/test.ts [fast|host|vm | part of a path]...
+// usage: bun scripts/test.ts [fast|host|vm|lab | part of a path]...
 import { writeSync } from "node:fs";
 import { join } from "node:path";
 import { findTestFiles, type Group, groupOf, groups } from "./test/groups.ts";
+import { seeHome } from "./test/home.ts";
 import { prepareTestImage } from "./test/image.ts";
 import { makePlace, type Place } from "./test/place.ts";
 import { type FileResult, killRunningFiles, runTestFile } from "./test/run-file.ts";
@@ -38,7 +39,10 @@ const runGroup = async (group: Group, files: readonly string[], env: Place["env"
   const results: FileResult[] = [];
   const worker = async (): Promise<void> => {
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      const result = await runTestFile(file, { root, group, env, directory: place.directory });
+      const result = await runTestFile(file, {
+        ...{ root, group, directory: place.directory },
+        env: { ...env, ...seenAtHome(file) },
+      });
       report(result, group.isStreamed);
       results.push(result);
     }
@@ -61,6 +65,7 @@ const prepareGuests = async (env: Place["env"]): Promise<Place["env"] | string> 
   }
 };
 
+const seenAtHome = await seeHome(process.env);
 const place = makePlace(root, say);
 for (const [signal, code] of [
   ["SIGINT", 130],
@@ -83,7 +88,7 @@ for (const group of groups) {
   const members = files.filter((file) => groupOf(file) === group.name);
   if (members.length === 0) continue;
   say(`\n== ${group.name}: ${group.what} (files: ${members.length})`);
-  const env = group.name === "vm" ? await prepareGuests(place.env) : place.env;
+  const env = group.hasGuests ? await prepareGuests(place.env) : place.env;
   if (typeof env === "string") {
     say(`FAIL the image of the guest tests: ${env}`);
     failedElsewhere += 1;

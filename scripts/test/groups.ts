@@ -1,4 +1,4 @@
-// Decides which tests belong together: three speeds, each with its bounds.
+// Decides which tests belong together: three speeds and a machine of their own, each with its bounds.
 import { Glob } from "bun";
 
 export type Group = {
@@ -9,6 +9,8 @@ export type Group = {
   /** Bound on one test, and on one file: what hangs is killed, and the rest goes on. */
   testTimeoutMs: number;
   fileTimeoutMs: number;
+  /** It boots the image of the guest tests. */
+  hasGuests: boolean;
   /** Its output is shown as it comes, because it takes minutes. */
   isStreamed: boolean;
 };
@@ -20,6 +22,7 @@ export const groups = [
     width: 2,
     testTimeoutMs: 30_000,
     fileTimeoutMs: 120_000,
+    hasGuests: false,
     isStreamed: false,
   },
   {
@@ -28,6 +31,7 @@ export const groups = [
     width: 1,
     testTimeoutMs: 60_000,
     fileTimeoutMs: 300_000,
+    hasGuests: false,
     isStreamed: false,
   },
   {
@@ -36,6 +40,17 @@ export const groups = [
     width: 1,
     testTimeoutMs: 300_000,
     fileTimeoutMs: 1_500_000,
+    hasGuests: true,
+    isStreamed: true,
+  },
+  {
+    name: "lab",
+    what: "guests on a host with KVM, which is a virtual machine itself",
+    width: 1,
+    // A lab that locks up is found out in minutes, and its tests bring bounds of their own.
+    testTimeoutMs: 1_260_000,
+    fileTimeoutMs: 3_600_000,
+    hasGuests: true,
     isStreamed: true,
   },
 ] as const satisfies readonly Group[];
@@ -44,6 +59,7 @@ export type GroupName = (typeof groups)[number]["name"];
 
 /** By directory, the first that fits; what is in none of them is fast. */
 const places: readonly [prefix: string, group: GroupName][] = [
+  ["test/lab/", "lab"],
   ["test/vm/", "vm"],
   ["test/vmm/conformance.test.ts", "vm"],
   ["test/vmm/firecracker-conformance.test.ts", "vm"],
@@ -70,8 +86,9 @@ const places: readonly [prefix: string, group: GroupName][] = [
 
 export const groupOf = (file: string): GroupName => places.find(([prefix]) => file.startsWith(prefix))?.[1] ?? "fast";
 
-/** Every test file, relative to the root, in a fixed order. Those of the lab are `make lab`'s: they need a machine of their own. */
+/** Whether it asks for real Firecracker where somebody has one; all others are to run the same on every machine. */
+export const asksForFirecracker = (file: string): boolean => /^test\/(lab\/|vmm\/firecracker-)/.test(file);
+
+/** Every test file, relative to the root, in a fixed order. */
 export const findTestFiles = (root: string): string[] =>
-  [...new Glob("test/**/*.test.{ts,tsx}").scanSync({ cwd: root })]
-    .filter((file) => !file.startsWith("test/lab/"))
-    .sort();
+  [...new Glob("test/**/*.test.{ts,tsx}").scanSync({ cwd: root })].sort();

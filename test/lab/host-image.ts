@@ -8,9 +8,11 @@ const BUILD_TIMEOUT_MS = 30 * 60_000;
 /** A gigabyte and a half each. */
 const KEPT = 2;
 
+export const labCachePath = (environment: Readonly<Record<string, string | undefined>>): string =>
+  environment.BANGER_LAB_CACHE ?? `${environment.XDG_CACHE_HOME ?? `${environment.HOME}/.cache`}/banger-lab`;
+
 export const labCacheDir = (): string => {
-  const base =
-    process.env.BANGER_LAB_CACHE ?? `${process.env.XDG_CACHE_HOME ?? `${process.env.HOME}/.cache`}/banger-lab`;
+  const base = labCachePath(process.env);
   mkdirSync(base, { recursive: true, mode: 0o700 });
   return base;
 };

@@ -18,6 +18,8 @@ const BOOT_MS = 480_000;
 /** Past the deadline of a command: the time the lab has to end it and say so. */
 const GRACE_MS = 45_000;
 const MEMORY_MIB = 6144;
+/** What QEMU takes besides the lab's own memory: that of translated code above all. */
+const BESIDES_MIB = 1536;
 export const CONSOLE_TAIL_LINES = 40;
 
 export type LabRan = { code: number; out: string; err: string; ms: number };
@@ -48,6 +50,13 @@ export type Lab = {
   reset(): Promise<void>;
   console(): string;
   close(): Promise<void>;
+};
+
+/** Why no lab can be opened on this machine now, or null. */
+export const findLabObstacle = (): string | null => {
+  const [, kib] = /^MemAvailable:\s+(\d+) kB/m.exec(readFileSync("/proc/meminfo", "utf8")) ?? [];
+  const [free, needed] = [Math.floor(Number(kib) / 1024), MEMORY_MIB + BESIDES_MIB];
+  return free < needed ? `the lab needs ${needed} MiB of memory, and ${free} are free` : null;
 };
 
 export const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;

@@ -8,6 +8,7 @@ import { findFirecracker, searchPlaces } from "../../src/vmm/firecracker/binary.
 import { OWN_KERNEL } from "./home-disk.ts";
 import { proveInside } from "./inside.ts";
 import { bootBothKernels } from "./kernels.ts";
+import { findLabObstacle } from "./lab.ts";
 import { liveLife } from "./life.ts";
 import { liveWithoutRoot } from "./rootless.ts";
 import { audit, banger, bangerOk, closeStory, ensureRunning, host, labTest, OPEN_MS, openStory } from "./story.ts";
@@ -16,13 +17,16 @@ const found = await findFirecracker(searchPlaces(process.env));
 const lack = "reason" in found ? found.reason : null;
 if (lack !== null && (process.env.BANGER_REQUIRE ?? "").split(",").includes("firecracker")) throw new Error(lack);
 const wanted = process.env.BANGER_LAB_VMM;
+const labLack = findLabObstacle();
 const obstacleOf = (name: string, own: string | null): string | null =>
-  wanted !== undefined && !wanted.split(",").includes(name) ? `only ${wanted} is wanted` : own;
+  wanted !== undefined && !wanted.split(",").includes(name) ? `only ${wanted} is wanted` : (labLack ?? own);
 
 /** The user of the lab. */
 const DEV = 1000;
 
-beforeAll(openStory, OPEN_MS);
+beforeAll(async () => {
+  if (labLack === null) await openStory();
+}, OPEN_MS);
 afterAll(closeStory, 120_000);
 
 liveLife({
