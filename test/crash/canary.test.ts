@@ -2,23 +2,11 @@
 import { afterEach, expect, test } from "bun:test";
 import { type CanaryPorts, runCanary } from "../../src/daemon/canary.ts";
 import { fail } from "../../src/spec/errors.ts";
-import type { FakeWorld } from "../fakes/fake-host.ts";
-import { type Daemon, makeWorld, startDaemon } from "./harness.ts";
+import type { Daemon } from "./harness.ts";
+import { createWorlds } from "./worlds.ts";
 
-const worlds: FakeWorld[] = [];
-const daemons: Daemon[] = [];
-afterEach(() => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
-});
-
-const begin = async () => {
-  const world = makeWorld();
-  worlds.push(world);
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
-  return { world, daemon };
-};
+const { begin, close } = createWorlds();
+afterEach(close);
 
 /** Canaries whose VM is made and then does not boot, when its turn has come: what follows needs a guest. */
 const canariesOf = (daemon: Daemon) => {

@@ -9,14 +9,13 @@ import type { ProgressEvent } from "../../src/spec/events.ts";
 import { contract } from "../../src/spec/rpc/contract.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
 import type { Behaviour } from "../fakes/fake-host-machine.ts";
-import { createInput, type Daemon, IMAGE_ID, makeWorld, startDaemon } from "./harness.ts";
+import { createInput, type Daemon, IMAGE_ID } from "./harness.ts";
+import { createWorlds } from "./worlds.ts";
 
-const worlds: FakeWorld[] = [];
-const daemons: Daemon[] = [];
+const worlds = createWorlds();
 const directories: string[] = [];
 afterEach(() => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
+  worlds.close();
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
 });
 
@@ -52,18 +51,11 @@ const makeRoot = (path: string, { without = [] as string[], added = {} as Record
 
 type Stage = { world: FakeWorld; daemon: Daemon; scripts: string[] };
 
-const start = async (world: FakeWorld): Promise<Daemon> => {
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
-  return daemon;
-};
-
 const begin = async (root?: Parameters<typeof makeRoot>[1], exec?: Behaviour["exec"]): Promise<Stage> => {
-  const world = makeWorld();
-  worlds.push(world);
+  const world = worlds.open();
   if (exec) world.behave({ exec });
   makeRoot(`${world.paths.imagesDir}/${IMAGE_ID}/rootfs.ext4`, root);
-  const daemon = await start(world);
+  const daemon = await worlds.serve(world);
   daemon.context.native.imageScripts = join(import.meta.dir, "../../images");
   const scripts = ["one.sh", "two.sh"].map((name) => join(world.dir, name));
   writeFileSync(scripts[0] as string, "#!/bin/bash\necho one\n");
@@ -98,9 +90,7 @@ const expectNothing = async (stage: Stage): Promise<void> => {
 };
 
 const restart = async (stage: Stage): Promise<Stage> => {
-  for (const old of daemons.splice(0)) old.stop();
-  stage.world.restartDaemon();
-  const daemon = await start(stage.world);
+  const daemon = await worlds.restart(stage.world);
   daemon.context.native.imageScripts = join(import.meta.dir, "../../images");
   return { ...stage, daemon };
 };
@@ -215,8 +205,7 @@ describe("an image out of another, disturbed at each step", async () => {
   const first = await begin();
   first.daemon.hooks.onBegin = (step) => void learnt.push(step);
   await build(first);
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
+  worlds.close();
 
   test("has steps of its own and those of its VM", () => {
     expect(learnt).toContain("vm.provision");

@@ -2,34 +2,18 @@
 import { afterEach, expect, test } from "bun:test";
 import { untilOver } from "../../src/daemon/until-over.ts";
 import type { GuestPort } from "../../src/spec/ports.ts";
-import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
-import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
+import { SimulatedCrash } from "../fakes/fake-host.ts";
+import { createInput, type Daemon } from "./harness.ts";
+import { createWorlds } from "./worlds.ts";
 
-const worlds: FakeWorld[] = [];
-const daemons: Daemon[] = [];
-afterEach(() => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
-});
-
-const add = (daemon: Daemon): Daemon => {
-  daemons.push(daemon);
-  return daemon;
-};
+const { begin: beginBare, restart, close } = createWorlds();
+afterEach(close);
 
 const begin = async () => {
-  const world = makeWorld();
-  worlds.push(world);
-  const daemon = add(await startDaemon(world));
+  const { world, daemon } = await beginBare();
   await daemon.vm["vm.create"](createInput("web"), daemon.call());
   await keep(daemon, "8080:80");
   return { world, daemon };
-};
-
-const restart = async (world: FakeWorld): Promise<Daemon> => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  world.restartDaemon();
-  return add(await startDaemon(world));
 };
 
 const keep = (daemon: Daemon, forward: string) =>
@@ -84,9 +68,7 @@ const heard = (port: number): GuestPort => ({
 });
 
 test("in a namespace what a guest says that listens is open here; the next daemon keeps it until the guest has spoken", async () => {
-  const world = makeWorld();
-  worlds.push(world);
-  const daemon = add(await startDaemon(world));
+  const { world, daemon } = await beginBare();
   const { id } = await daemon.vm["vm.create"]({ ...createInput("web"), network: "namespace" }, daemon.call());
   await start(daemon);
   const says = async ({ context }: Daemon, told: readonly GuestPort[]) => {

@@ -2,21 +2,14 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { bangerKeyPath } from "../../src/daemon/prepare-create.ts";
-import type { FakeWorld } from "../fakes/fake-host.ts";
-import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
+import { createInput, type Daemon } from "./harness.ts";
+import { createWorlds } from "./worlds.ts";
 
-const worlds: FakeWorld[] = [];
-const daemons: Daemon[] = [];
-afterEach(() => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
-});
+const worlds = createWorlds();
+afterEach(worlds.close);
 
 const begin = async () => {
-  const world = makeWorld();
-  worlds.push(world);
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
+  const { daemon } = await worlds.begin();
   const create = (name: string) => daemon.vm["vm.create"](createInput(name), daemon.call());
   return { daemon, create, path: bangerKeyPath(daemon.context) };
 };

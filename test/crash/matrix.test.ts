@@ -5,32 +5,13 @@ import { existsSync, mkdirSync } from "node:fs";
 import { isTransitional } from "../../src/core/vm-state.ts";
 import { imageHandlers } from "../../src/daemon/handlers/image.ts";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
-import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
+import { createInput, type Daemon } from "./harness.ts";
+import { createWorlds } from "./worlds.ts";
 
 type OperationName = "create" | "start" | "stop" | "kill" | "delete";
 
-const worlds: FakeWorld[] = [];
-const daemons: Daemon[] = [];
-afterEach(() => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
-});
-
-const begin = async (isJailed = false): Promise<{ world: FakeWorld; daemon: Daemon }> => {
-  const world = makeWorld({ isJailed });
-  worlds.push(world);
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
-  return { world, daemon };
-};
-
-const restart = async (world: FakeWorld): Promise<Daemon> => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  world.restartDaemon();
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
-  return daemon;
-};
+const { begin, restart, serve, stopDaemons, close } = createWorlds();
+afterEach(close);
 
 const NAME = "web";
 const ref = { vm: NAME };
@@ -64,7 +45,7 @@ const operations: Record<
 
 /** The steps an operation goes through, learnt from one run that nothing disturbs: a new step is covered the moment it exists. */
 const learnSteps = async (name: OperationName, isJailed: boolean): Promise<{ begun: string[]; undone: string[] }> => {
-  const { daemon } = await begin(isJailed);
+  const { daemon } = await begin({ isJailed });
   const begun: string[] = [];
   const undone: string[] = [];
   await operations[name].prepare(daemon);
@@ -114,7 +95,7 @@ for (const { name, isJailed } of cases) {
 
     for (const step of new Set(begun)) {
       test(`killed after the journal has ${step}: nothing is left, and the name is free`, async () => {
-        const { world, daemon } = await begin(isJailed);
+        const { world, daemon } = await begin({ isJailed });
         await operations[name].prepare(daemon);
         daemon.hooks.onBegin = (at) => {
           if (at !== step) return;
@@ -126,7 +107,7 @@ for (const { name, isJailed } of cases) {
       });
 
       test(`killed when ${step} has taken effect: nothing is left, and the name is free`, async () => {
-        const { world, daemon } = await begin(isJailed);
+        const { world, daemon } = await begin({ isJailed });
         await operations[name].prepare(daemon);
         daemon.hooks.onRan = (at) => {
           if (at !== step) return;
@@ -138,7 +119,7 @@ for (const { name, isJailed } of cases) {
       });
 
       test(`failing in ${step}: it is undone at once, with the cause in the answer`, async () => {
-        const { world, daemon } = await begin(isJailed);
+        const { world, daemon } = await begin({ isJailed });
         await operations[name].prepare(daemon);
         daemon.hooks.onBegin = (at) => {
           if (at === step) throw new Error(`made to fail in ${step}`);
@@ -149,7 +130,7 @@ for (const { name, isJailed } of cases) {
       });
 
       test(`failing in the host while ${step} runs, and once more while that is undone: the next daemon finishes it`, async () => {
-        const { world, daemon } = await begin(isJailed);
+        const { world, daemon } = await begin({ isJailed });
         await operations[name].prepare(daemon);
         daemon.hooks.onBegin = (at) => {
           if (at === step) world.failAt(1, { times: 2 });
@@ -164,7 +145,7 @@ for (const { name, isJailed } of cases) {
 
     for (const step of new Set(undone)) {
       test(`killed when ${step} was undone but that is not written: the next daemon finishes it`, async () => {
-        const { world, daemon } = await begin(isJailed);
+        const { world, daemon } = await begin({ isJailed });
         await operations[name].prepare(daemon);
         daemon.hooks.onUndone = (at) => {
           if (at !== step) return;
@@ -176,7 +157,7 @@ for (const { name, isJailed } of cases) {
       });
 
       test(`failing once while ${step} is undone: it is named, stays open, and the next daemon undoes it`, async () => {
-        const { world, daemon } = await begin(isJailed);
+        const { world, daemon } = await begin({ isJailed });
         await operations[name].prepare(daemon);
         let isFirst = true;
         daemon.hooks.onUndone = (at) => {
@@ -239,10 +220,9 @@ describe("the host goes down under a running VM", () => {
   test("after its reboot the VM is stopped, says so, and starts again", async () => {
     const { world, daemon } = await begin();
     await operations.stop.prepare(daemon);
-    for (const old of daemons.splice(0)) old.stop();
+    stopDaemons();
     world.rebootMachine();
-    const next = await startDaemon(world);
-    daemons.push(next);
+    const next = await serve(world);
     const vm = await next.vm["vm.show"](ref, next.call());
     expect(vm.state).toBe("stopped");
     expect(vm.lastEnd?.cause).toBe("host_reboot");

@@ -2,34 +2,20 @@
 import { Database } from "bun:sqlite";
 import { afterEach, expect, test } from "bun:test";
 import { type FakeWorld, SimulatedCrash } from "../fakes/fake-host.ts";
-import { createInput, type Daemon, makeWorld, startDaemon } from "./harness.ts";
+import { createInput, type Daemon } from "./harness.ts";
+import { createWorlds } from "./worlds.ts";
 
-const worlds: FakeWorld[] = [];
-const daemons: Daemon[] = [];
-afterEach(() => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  for (const world of worlds.splice(0)) world.close();
-});
+const { begin, restart, stopDaemons, close } = createWorlds();
+afterEach(close);
 
 const NEWER = "share.mount";
 const ref = { vm: "web" };
 const code = "operation.step_unknown";
 const told = { code, message: expect.stringMatching(/web.*share\.mount/), fix: expect.stringContaining("banger") };
 
-const restart = async (world: FakeWorld): Promise<Daemon> => {
-  for (const daemon of daemons.splice(0)) daemon.stop();
-  world.restartDaemon();
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
-  return daemon;
-};
-
 /** Two VMs that run. */
 const beginWithTwo = async (): Promise<{ world: FakeWorld; daemon: Daemon }> => {
-  const world = makeWorld();
-  worlds.push(world);
-  const daemon = await startDaemon(world);
-  daemons.push(daemon);
+  const { world, daemon } = await begin();
   for (const name of ["web", "other"])
     await daemon.vm["vm.create"]({ ...createInput(name), start: true }, daemon.call());
   return { world, daemon };
@@ -97,8 +83,7 @@ test("of a start: its VM is served, a stop takes nothing back and says why, and 
 test("of a start whose guest ended meanwhile: the daemon starts, the VM is told as left, and the newer banger tidies up", async () => {
   const { world, daemon } = await beginWithTwo();
   const { id } = await daemon.vm["vm.show"](ref, daemon.call());
-  daemon.stop();
-  daemons.splice(0);
+  stopDaemons();
   world.machine(id).signal("KILL");
   addStep(world, "vm.start");
   const before = phasesOf(world, "vm.start");
