@@ -5,18 +5,7 @@ const LEFT_WIDTH = 28;
 const GAP = 2;
 
 /** `text` in lines of at most `width`, cut at spaces only; a word that is longer stays whole. */
-export const wrap = (text: string, width = WIDTH): string[] => {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    const longer = line === "" ? word : `${line} ${word}`;
-    if (line !== "" && longer.length > width) {
-      lines.push(line);
-      line = word;
-    } else line = longer;
-  }
-  return [...lines, line];
-};
+export const wrap = (text: string, width = WIDTH): string[] => Bun.wrapAnsi(text, width).split("\n");
 
 /** Two columns: words to type, and what they mean, broken below itself. */
 export const wrapRows = (rows: readonly (readonly [string, string])[]): string => {
