@@ -41,7 +41,7 @@ const describeSource = ({ rootfs, kernelDir, made }: Source): string => {
 
 /** One archive without the time or the owner of anything. */
 const packImage = ({ rootfs, kernelDir, made }: Source, target: string): void => {
-  // Beside the target: the links in it must be on a file system that has room for nothing but them.
+  // Links and a note alone: nothing is copied before it is packed.
   const stage = mkdtempSync(join(tmpdir(), "banger-image-"));
   try {
     symlinkSync(rootfs, join(stage, "rootfs.ext4"));
